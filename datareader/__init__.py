@@ -1,0 +1,12 @@
+"""From files to batches. Readers know nothing of Paddle programs. Adding a reader: a file here, a line in `READERS`."""
+from datareader.kinetics import ClipDataset
+from datareader.loader import Loader
+from datareader.youtube8m import FeatureDataset
+
+READERS = {"clips": ClipDataset, "features": FeatureDataset}        # by the reader family of the model
+
+
+def loader_for(dataset, section, training=False, seed=0):
+    """The loader of a dataset with the batch size (in views), threads and bounds that a config section asks for."""
+    batch_size = max(1, section.batch_size // section.views)
+    return Loader(dataset, batch_size, section.num_reader_threads, section.buffer_mb << 20, section.sample_timeout, training, seed)

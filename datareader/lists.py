@@ -1,0 +1,148 @@
+"""File lists: one file a line.
+
+    /data/k400/abseiling/clip 1.mp4 0       a clip and its label: the last field; blanks inside the path are fine
+    train_pkl/VZdC4pLA9tA_000002.pkl        a Kinetics pickle carries its own label
+    /data/new/clip.mp4                      a clip to classify needs no label
+    /data/yt8m/train0093.tfrecord           a shard of many videos' features carries their labels
+"""
+import csv
+import os
+import re
+from collections import namedtuple
+from pathlib import Path
+
+from utils.errors import DataError
+
+Item = namedtuple("Item", "path label name")    # label None: inside the pickle, or not known; name: as the list wrote it
+
+PICKLES = (".pkl", ".pickle")
+SHARDS = (*PICKLES, ".tfrecord")
+LONGEST_LINE = 4096         # characters, more than any path may have
+CLIPS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".ogv")
+
+
+def read_lines(path, key):
+    """Non-empty lines of a list; DataError names the file and the config key that asked for it."""
+    if not path:
+        raise DataError(f"{key} is not set: give the path of a list, one sample a line")
+    path = Path(path)
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+    except FileNotFoundError:
+        raise DataError(f"list '{path}' does not exist (asked for by {key})") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"list '{path}' is not text in UTF-8 (asked for by {key}): {error}; save it as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"list '{path}' cannot be read (asked for by {key}): {error.strerror}") from error
+    lines = [line for line in lines if line]
+    wrong = next((line for line in lines if "\0" in line or len(line) > LONGEST_LINE), None)
+    if wrong:
+        raise DataError(f"list '{path}' is no list of paths (asked for by {key}): it holds {wrong[:40]!r}...")
+    if not lines:
+        raise DataError(f"list '{path}' is empty (asked for by {key})")
+    return lines
+
+
+def is_pickle(name, fallback):
+    """Whether a listed file is a Kinetics pickle: by its ending, else by the `fallback` format."""
+    ending = Path(name).suffix.lower()
+    return ending in PICKLES or (ending not in CLIPS and fallback == "pkl")
+
+
+def read_clip_list(path, key, num_classes, labelled=True, data_root=None, fallback="pkl"):
+    """Items of a clip list. Relative paths start from `data_root`, else from the list's folder, else (if only that one
+    holds the first file) from the working folder. DataError for a line without a label or a label out of range."""
+    lines = read_lines(path, key)
+    parsed = [_parse(line, f"list '{path}', line {i}", num_classes, labelled, fallback) for i, line in enumerate(lines, 1)]
+    base = _base(Path(path), data_root, [name for name, _ in parsed[:20]])
+    return [Item(base / name, label, name) for name, label in parsed]
+
+
+def _parse(line, where, num_classes, labelled, fallback):
+    fields = line.rsplit(maxsplit=1)
+    if len(fields) < 2 or not re.fullmatch(r"[+-]?[0-9]{1,9}", fields[1]):
+        if labelled and (not is_pickle(line, fallback) or Path(fields[0]).suffix.lower() in CLIPS):
+            raise DataError(f"{where}: '{line}' has no label; expected `path label`, for example `clips/run.mp4 3`")
+        return line, None
+    name, label = fields[0], int(fields[1])
+    if labelled and not 0 <= label < num_classes:
+        raise DataError(f"{where}: label '{label}' is not in 0..{num_classes - 1}; correct it or set MODEL.num_classes")
+    return name, label
+
+
+def _base(path, data_root, names):
+    if data_root:
+        root = Path(data_root)
+        if not root.is_dir():
+            raise DataError(f"data_root '{root}' is not a folder")
+        return root
+    beside, here = path.parent, Path()
+    only_here = any(os.path.exists(here / name) for name in names) and not any(os.path.exists(beside / name) for name in names)
+    return here if only_here else beside
+
+
+def read_shard_list(path, key, data_root=None):
+    """Items of a list of feature shards: the whole line is a path; relative ones start as in `read_clip_list`."""
+    lines = read_lines(path, key)
+    base = _base(Path(path), data_root, lines[:20])
+    return [Item(base / line, None, line) for line in lines]
+
+
+def find_clips(paths):
+    """Items of files and folders given on the command line; folders are searched for clips and pickles, in sorted order."""
+    return _find(paths, CLIPS + PICKLES, f"no clip ({', '.join(CLIPS)}) and no pickle")
+
+
+def find_shards(paths):
+    """Items of feature shards and folders of them; DataError for a clip, which these models cannot see."""
+    for path in paths:
+        if Path(path).suffix.lower() in CLIPS:
+            raise DataError(f"--video_path '{path}' is a clip, but this model classifies YouTube-8M features, not pixels: give feature "
+                            f"shards ({', '.join(SHARDS)}) or a --filelist of them; TSN and STNET classify clips")
+    return _find(paths, SHARDS, f"no feature shard ({', '.join(SHARDS)})")
+
+
+def _find(paths, endings, nothing):
+    items = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in endings)
+            if not found:
+                raise DataError(f"--video_path '{path}': the folder holds {nothing}")
+            items += [Item(p, None, str(p)) for p in found]
+        elif path.exists():
+            items.append(Item(path, None, str(path)))
+        else:
+            raise DataError(f"--video_path '{path}' does not exist")
+    return items
+
+
+def read_names(path):
+    """Class names in index order from a text file: `name` lines, or `name index` / `index name` lines that spell it out;
+    or from YouTube-8M's vocabulary.csv."""
+    if Path(path).suffix.lower() == ".csv":
+        return _vocabulary(path)
+    lines = read_lines(path, "class names")
+    fields = [line.split() for line in lines]
+    for position in (0, -1):
+        numbers = [words[position] for words in fields if len(words) > 1 and words[position].isdigit()]     # a lone number is a name
+        if sorted(map(int, numbers)) == list(range(len(lines))):
+            rest = [" ".join(words[:-1] if position else words[1:]) for words in fields]
+            return [name for _, name in sorted(zip(map(int, numbers), rest, strict=True))]
+    return lines
+
+
+def _vocabulary(path):
+    """Names from a CSV file with the columns Index and Name; a few classes have no name, but each a KnowledgeGraphId."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        names = {int(row["Index"]): row["Name"] or row["KnowledgeGraphId"] for row in rows}
+    except OSError as error:
+        raise DataError(f"class names '{path}' cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise DataError(f"class names '{path}': expected the columns Index, KnowledgeGraphId and Name of YouTube-8M's vocabulary.csv, "
+                        f"or a text file with a name a line; found {type(error).__name__}: {error}") from error
+    if sorted(names) != list(range(len(rows))):
+        raise DataError(f"class names '{path}': the {len(rows)} rows do not have the indices 0 to {len(rows) - 1}, once each")
+    return [names[i] for i in range(len(rows))]

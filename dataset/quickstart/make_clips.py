@@ -1,0 +1,77 @@
+"""A small set of synthetic clips whose classes differ in motion only.
+
+    python dataset/quickstart/make_clips.py quickstart_data
+
+A textured square rises, falls, grows or shrinks over a noisy background. Rising is falling played backwards, and growing
+is shrinking played backwards: no single frame, nor any unordered set of frames, tells the two of a pair apart. (All four
+survive the horizontal flip of training.) Writes clips/<class>/*.mp4, train.list, val.list and classes.txt.
+"""
+import argparse
+from pathlib import Path
+
+import av
+import numpy as np
+from tqdm import tqdm
+
+CLASSES = ("rising", "falling", "growing", "shrinking")
+WIDTH, HEIGHT, FRAMES, RATE = 128, 96, 30, 15
+
+
+def frames(name, rng):
+    """RGB uint8 [FRAMES, HEIGHT, WIDTH, 3] of one clip of class `name`."""
+    background = rng.integers(40, 120, (HEIGHT, WIDTH, 3))
+    colour = rng.integers(140, 256, 3)
+    x, margin = rng.integers(30, WIDTH - 30), rng.uniform(0.0, 0.1)
+    size, level = rng.uniform(18, 26), rng.uniform(0.35, 0.65) * HEIGHT
+    for t in np.linspace(margin, 1 - margin, FRAMES):
+        progress = 1 - t if name in ("falling", "shrinking") else t
+        side, y = (size, HEIGHT * (0.85 - 0.7 * progress)) if name in ("rising", "falling") else (8 + 44 * progress, level)
+        image = background + rng.integers(-15, 16, (HEIGHT, WIDTH, 1))
+        top, left = int(y - side / 2), int(x - side / 2)
+        image[max(0, top):max(0, int(top + side)), max(0, left):int(left + side)] = colour
+        yield np.clip(image, 0, 255).astype(np.uint8)
+
+
+def write_clip(path, images, rate=RATE, codec="libx264", **options):
+    """Encode RGB uint8 images [H, W, 3] (even sizes) as a clip."""
+    with av.open(str(path), "w") as container:
+        stream = None
+        for image in images:
+            if stream is None:
+                stream = container.add_stream(codec, rate=rate, options=options)
+                stream.height, stream.width = image.shape[:2]
+                stream.pix_fmt = "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def make(folder, train=16, val=6, seed=0):
+    """Write `train` and `val` clips per class under `folder`; returns the paths of the two lists."""
+    folder = Path(folder)
+    counts = {"train": train, "val": val}
+    lines = {part: [] for part in counts}
+    jobs = [(part, label, name, i) for part in counts for label, name in enumerate(CLASSES) for i in range(counts[part])]
+    for part, label, name, i in tqdm(jobs, desc="clips", disable=None):
+        path = folder / "clips" / name / f"{part}_{i:03d}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_clip(path, frames(name, np.random.default_rng([seed, part == "val", label, i])))
+        lines[part].append(f"{path.relative_to(folder)} {label}")
+    for part, rows in lines.items():
+        (folder / f"{part}.list").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
+    return folder / "train.list", folder / "val.list"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="where to write, for example quickstart_data")
+    parser.add_argument("--train", type=int, default=16, help="training clips per class (default: 16)")
+    parser.add_argument("--val", type=int, default=6, help="validation clips per class (default: 6)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    make(args.folder, args.train, args.val, args.seed)
+    print(f"{len(CLASSES)} classes, {args.train} training and {args.val} validation clips each, in '{args.folder}'")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Write the list of a folder's feature shards, one absolute path a line in sorted order, for the `filelist` of a config.
+
+    python dataset/youtube8m/make_list.py pkl/train train.list
+"""
+import logging
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from utils import cli
+from utils.errors import DataError
+from utils.files import replacing
+
+log = logging.getLogger("zoo")
+
+
+def make_list(folder, target):
+    """Returns the number of shards. DataError for a folder without shards, or with both kinds: videos would be read twice."""
+    kinds = {kind: sorted(Path(folder).resolve().glob(f"*.{kind}")) for kind in ("pkl", "tfrecord")}
+    if all(kinds.values()):
+        raise DataError(f"'{folder}' holds both *.pkl and *.tfrecord shards; keep them in folders of their own")
+    paths = kinds["pkl"] or kinds["tfrecord"]
+    if not paths:
+        raise DataError(f"'{folder}' holds no *.pkl and no *.tfrecord shard")
+    with replacing(target) as path:
+        path.write_text("".join(f"{shard}\n" for shard in paths), encoding="utf-8")
+    return len(paths)
+
+
+def main(argv=None):
+    parser = cli.Parser(description=__doc__)
+    parser.add_argument("dir", help="folder of *.pkl or *.tfrecord shards")
+    parser.add_argument("out", help="list to write, for example train.list")
+    args = parser.parse_args(argv)
+    log.info("%d shards listed in %s", make_list(args.dir, args.out), args.out)
+
+
+if __name__ == "__main__":
+    cli.run(main)

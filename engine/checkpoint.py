@@ -1,0 +1,146 @@
+"""Checkpoints: `<prefix>.pdparams` + `.pdopt` (name -> array) and `<prefix>.json` (where training stood).
+
+Each file is written beside its target as `.new`, then renamed, the JSON last; the JSON holds the checksums of the other
+two. Whenever the process dies, either the old or the new checkpoint is whole, and `load` finishes an interrupted rename.
+"""
+import contextlib
+import errno
+import json
+import os
+import pickle
+import shutil
+import zlib
+from pathlib import Path
+
+from utils import download
+from utils.errors import CheckpointError, DataError
+from utils.unpickle import load as unpickle
+
+FILES = (".pdparams", ".pdopt")
+ENDINGS = (*FILES, ".json")
+STATE = {"epoch": int, "batch": int, "seed": int, "steps_per_epoch": int, "best": dict | None, "history": list, "class_names": list,
+         "config": dict, "crc32": dict}
+
+
+def save(prefix, parameters, accumulators, state):
+    """Write a checkpoint. parameters, accumulators: {name: array}; state: what JSON can hold, with the keys of `STATE` and a
+    `format`. Raises CheckpointError."""
+    prefix = Path(prefix)
+    try:
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+        sums = {ending: _write(_new(prefix, ending), pickle.dumps(content, protocol=2))
+                for ending, content in zip(FILES, (parameters, accumulators), strict=True)}
+        text = json.dumps({**state, "crc32": sums}, indent=2, ensure_ascii=False)
+        _write(_new(prefix, ".json"), text.encode())
+        _finish(prefix)
+    except OSError as error:
+        for ending in ENDINGS:
+            with contextlib.suppress(OSError):
+                _new(prefix, ending).unlink(missing_ok=True)
+        reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
+        raise CheckpointError(f"checkpoint '{prefix}' was not written: {reason}; an earlier checkpoint of that name is intact") from error
+
+
+def link(source, prefix):
+    """Give the checkpoint `source` a second name, at no cost of disk where the file system has hard links."""
+    for ending in ENDINGS:
+        target = _new(Path(prefix), ending)
+        target.unlink(missing_ok=True)
+        try:
+            os.link(_at(source, ending), target)
+        except OSError:                 # no hard links here (FAT, some network file systems): a copy does as well
+            shutil.copyfile(_at(source, ending), target)
+    _finish(Path(prefix))
+
+
+def remove(prefix):
+    for ending in ENDINGS:
+        _at(prefix, ending).unlink(missing_ok=True)
+
+
+def resolve(path, model):
+    """The prefix that any spelling means: prefix, one of its files, a folder of checkpoints (its latest), or an address."""
+    path = download.fetch(path)
+    if path.is_dir() and _at(path / f"{model}_latest", ".json").exists():
+        return path / f"{model}_latest"
+    return path.with_suffix("") if path.suffix in ENDINGS else path
+
+
+def state_of(prefix):
+    """The JSON of a checkpoint, or None where there is none (released weights, say)."""
+    path = _at(prefix, ".json")
+    if _new(Path(prefix), ".json").exists():
+        _recover(Path(prefix))
+    if not path.is_file():
+        return None
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"checkpoint '{path}' cannot be read: {error}") from error
+    if not isinstance(state, dict) or "format" not in state:            # Paddle writes programs as JSON beside parameters
+        return None
+    for key, kind in STATE.items():
+        if not isinstance(state.get(key), kind):
+            raise CheckpointError(f"checkpoint '{path}': '{key}' is missing or not what was written there; resume from another "
+                                  f"checkpoint, or go on from '{prefix}.pdparams' alone without that file")
+    return state
+
+
+def load(prefix):
+    """(parameters, accumulators, state) of a whole checkpoint. Raises CheckpointError, naming what is damaged."""
+    prefix, state = Path(prefix), state_of(prefix)
+    if state is None:
+        raise CheckpointError(f"'{prefix}' is not a checkpoint: '{prefix}.json' is missing or not one of a checkpoint")
+    contents = []
+    for ending in FILES:
+        path = _at(prefix, ending)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"checkpoint file '{path}' cannot be read: {error}") from error
+        if zlib.crc32(data) != state["crc32"].get(ending):
+            raise CheckpointError(f"checkpoint file '{path}' is damaged: its checksum is not the one in '{prefix}.json'; "
+                                  "resume from an earlier checkpoint")
+        try:
+            contents.append(unpickle(data, what=str(path)))
+        except DataError as error:
+            raise CheckpointError(f"checkpoint file '{path}' cannot be read: {error}") from error
+    return (*contents, state)
+
+
+def _at(prefix, ending):
+    return Path(f"{prefix}{ending}")
+
+
+def _new(prefix, ending):
+    return Path(f"{prefix}{ending}.new")
+
+
+def _write(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return zlib.crc32(data)
+
+
+def _finish(prefix):
+    for ending in ENDINGS:
+        os.replace(_new(prefix, ending), _at(prefix, ending))
+
+
+def _recover(prefix):
+    """Complete the renames of a checkpoint whose `.json.new` agrees with the files beside it; otherwise drop its leftovers."""
+    try:
+        sums = json.loads(_new(prefix, ".json").read_text(encoding="utf-8"))["crc32"]
+    except (OSError, ValueError, KeyError):
+        return
+    for ending in FILES:
+        for path in (_new(prefix, ending), _at(prefix, ending)):
+            if path.is_file() and zlib.crc32(path.read_bytes()) == sums[ending]:
+                break
+        else:
+            return
+    for ending in ENDINGS:
+        if _new(prefix, ending).exists():
+            os.replace(_new(prefix, ending), _at(prefix, ending))

@@ -1,0 +1,47 @@
+"""The differences between Paddle 2.6 (old IR) and 3.x (PIR) that this project meets. Nothing else asks for a version."""
+import contextlib
+
+import paddle
+
+
+def parameters(program):
+    """{name: (shape, trainable)} of a program's parameters, running statistics included, sorted by name.
+
+    PIR lists a parameter once per use, in an order of its own, and knows no Program.all_parameters; the old IR does.
+    """
+    found = {p.name: (tuple(int(n) for n in p.shape), bool(p.trainable)) for p in program.global_block().all_parameters()}
+    return dict(sorted(found.items()))
+
+
+def products(program, convolutions, matrices):
+    """(type, shape of the weight or second factor, shape of the result) of every operator of a program whose type is in the two
+    tuples. PIR numbers what goes in and out, the old IR names it."""
+    block = program.global_block()
+    for op in block.ops:
+        pir = hasattr(op, "operands_source")
+        kind = op.name().removeprefix("pd_op.") if pir else op.type
+        if kind not in convolutions + matrices:
+            continue
+        if pir:
+            factor, result = op.operands_source()[1], op.result(0)
+        else:
+            second, out = ("Filter", "Output") if kind in convolutions else ("Y", "Out")
+            factor, result = block.var(op.input(second)[0]), block.var(op.output(out)[0])
+        yield kind, factor.shape, result.shape
+
+
+def gpu_available():
+    """Whether the installed Paddle can use a CUDA device of this machine."""
+    return paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+
+
+@contextlib.contextmanager
+def onednn(wanted):
+    """Run CPU kernels through oneDNN inside the block."""
+    if wanted:
+        paddle.set_flags({"FLAGS_use_mkldnn": True})
+    try:
+        yield
+    finally:
+        if wanted:
+            paddle.set_flags({"FLAGS_use_mkldnn": False})

@@ -1,0 +1,80 @@
+"""From what a user typed to a model class, a validated configuration and class names."""
+import json
+import logging
+from pathlib import Path
+
+from datareader import lists
+from engine import checkpoint, compat
+from models import find
+from utils import config as configs
+from utils.errors import ConfigError
+
+log = logging.getLogger("zoo")
+
+ROOT = Path(__file__).resolve().parent.parent
+KINETICS_NAMES = ROOT / "dataset" / "kinetics" / "kinetics400_names.txt"
+
+
+def configure(name=None, config=None, overrides=None, weights=None):
+    """(model class, configuration). Layers: shipped recipe < `config` file < `overrides` {'SECTION.key': value}.
+
+    Without a `config`, a checkpoint given as `weights` brings the configuration it was trained with, and without a
+    `name` the file's MODEL.name decides. Raises ConfigError.
+    """
+    name = find(name).name if name else ""
+    source, layer = config, configs.read(config) if config else {}
+    if not config and isinstance(weights, str | Path):
+        state = checkpoint.state_of(checkpoint.resolve(weights, name))
+        if state and "config" in state:
+            source, layer = f"{weights} (its own configuration)", state["config"]
+    overrides = configs.nested(overrides or {})
+    named = configs.merge(layer, overrides).get("MODEL", {}).get("name")
+    if not name and not named:
+        raise ConfigError("which model? give --model_name, for example --model_name=TSN")
+    model = find(name or named)
+    if named and find(named) is not model:
+        raise ConfigError(f"config '{source or 'MODEL.name'}' is for '{named}', but --model_name says '{name}'")
+    shipped = configs.SHIPPED / f"{model.slug}.yaml"
+    layers = (configs.modern(model.settings, each, source or shipped) for each in (layer, overrides))
+    tree = configs.merge(configs.read(shipped), *layers, {"MODEL": {}})
+    tree["MODEL"]["name"] = model.name
+    return model, configs.validate(model.settings, tree, source or shipped)
+
+
+def choose_gpu(use_gpu):
+    """Whether to run on a GPU: as asked where possible, with a notice where `True` cannot be had."""
+    available = compat.gpu_available()
+    if use_gpu and not available:
+        log.warning("use_gpu True: this Paddle cannot use a GPU here; running on the CPU")
+    return available if use_gpu is None else use_gpu and available
+
+
+def class_names(config, source=None):
+    """Names in index order: MODEL.class_names, else those that travel with the checkpoint `source`, else
+    INFER.kinetics_labels, else Kinetics-400 for 400 classes, else `class 7`. Raises ConfigError where the number is wrong."""
+    model, labels = config.MODEL, getattr(config.INFER, "kinetics_labels", None)
+    state = checkpoint.state_of(checkpoint.resolve(source, model.name)) if isinstance(source, str | Path) else None
+    travelling = [str(name) for name in (state or {}).get("class_names", [])]
+    if model.class_names and (Path(model.class_names).exists() or not travelling):
+        names, origin = lists.read_names(model.class_names), model.class_names
+    elif len(travelling) == model.num_classes:
+        return travelling
+    elif labels:
+        names, origin = _json_names(labels), labels
+    elif model.num_classes == 400:
+        return lists.read_names(KINETICS_NAMES)
+    else:
+        return [f"class {i}" for i in range(model.num_classes)]
+    if len(names) != model.num_classes:
+        raise ConfigError(f"'{origin}' names {len(names)} classes, MODEL.num_classes is '{model.num_classes}'")
+    return names
+
+
+def _json_names(path):
+    try:
+        names = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"INFER.kinetics_labels '{path}' cannot be read: {error}") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"INFER.kinetics_labels '{path}': expected a JSON list of class names")
+    return names

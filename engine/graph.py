@@ -1,0 +1,126 @@
+"""From a model to something that runs: programs, the scope that holds their parameters, and one `run`.
+
+    Device(use_gpu)                 where, and the variables (one scope; programs on it share parameters by name)
+    Graph(model, raw, training)     one program: feeds -> probabilities, logits, loss (and gradients and update)
+    device.run(graph, feed, fetch)  numpy in, numpy out
+
+Train and valid graphs are built separately, each under a fresh name scope, so that names coincide (old zoo v1.3).
+"""
+import os
+
+import numpy as np
+import paddle
+
+from engine import compat
+from models import tuning
+from utils.errors import ConfigError, WeightsError
+
+
+class StepRate(paddle.optimizer.lr.LRScheduler):
+    """A learning rate that the training loop sets before each step: nothing to save, nothing to restore."""
+
+    def __init__(self):
+        super().__init__(learning_rate=0.0)
+
+    def get_lr(self):
+        return self.last_lr if self.last_epoch > 0 else self.base_lr
+
+    def set(self, value):
+        self.last_lr = float(value)
+
+
+class Graph:
+    """One program of one model.
+
+    `raw` feeds what the reader delivers (uint8), otherwise the network's float inputs; `shape` goes to the model's
+    `inputs` (clips: size, segments). Attributes: `feeds` (names), `logits`, `probabilities`, `loss` (None in infer),
+    `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`, `optimizer`.
+    """
+
+    def __init__(self, model, raw=True, training=False, **shape):
+        paddle.enable_static()
+        self.program, self.startup = paddle.static.Program(), paddle.static.Program()
+        with paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
+            inputs = model.inputs(raw, **shape)
+            self.feeds = list(inputs)
+            if raw:
+                inputs = model.prepare(inputs)
+            with tuning.applied(model.tuning() if training else tuning.Tuning()):
+                outputs = model.network(inputs, training)
+            self.logits = outputs[0] if isinstance(outputs, tuple) else outputs
+            self.probabilities = model.probabilities(self.logits)
+            self.loss = None
+            if model.mode != "infer":
+                self.loss = model.loss(outputs, model.label())
+                self.feeds.append("label")
+            self.parameters = compat.parameters(self.program)
+            if training:
+                self._update(model)
+
+    def _update(self, model):
+        if not any(trainable for _, trainable in self.parameters.values()):
+            raise ConfigError(f"TRAIN.freeze {list(model.tuning().freeze)} leaves no parameter of {model.name} to train; freeze less")
+        self.rate = StepRate()
+        self.optimizer = model.optimizer(self.rate)
+        pairs = self.optimizer.backward(self.loss)
+        self.gradients = {parameter.name: gradient for parameter, gradient in pairs}
+        self.optimizer.apply_gradients(pairs)
+
+    @property
+    def shapes(self):
+        """{parameter name: shape}."""
+        return {name: shape for name, (shape, _) in self.parameters.items()}
+
+    def accumulators(self):
+        """Names of the optimizer's state variables, e.g. `conv1_weights_velocity_0`."""
+        return sorted(variable.name for group in self.optimizer._accumulators.values() for variable in group.values())
+
+
+class Device:
+    """A place to run on and the scope that holds the variables of the graphs run there.
+
+    `inference` promises that no graph on it trains. FLAGS_use_mkldnn=0 in the environment keeps oneDNN out of it.
+    """
+
+    def __init__(self, use_gpu=False, inference=False):
+        if use_gpu and not compat.gpu_available():
+            raise ConfigError("use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu")
+        # oneDNN halves the time of inference on a CPU, but its backward pass crashes: on only while an inference device runs.
+        self.onednn = inference and not use_gpu and os.environ.get("FLAGS_use_mkldnn", "1") != "0"
+        self.place = paddle.CUDAPlace(0) if use_gpu else paddle.CPUPlace()
+        self.scope = paddle.static.Scope()
+        self.executor = paddle.static.Executor(self.place)
+
+    def initialise(self, graph, seed=None):
+        """Fill the graph's variables from their initialisers; the same seed gives the same values."""
+        if seed is not None:
+            paddle.seed(seed)
+        with paddle.static.scope_guard(self.scope):
+            self.executor.run(graph.startup)
+
+    def run(self, graph, feed, fetch):
+        """Run one batch. `feed`: {name: array}; `fetch`: values of the graph. Returns arrays in the order of `fetch`."""
+        feed = {name: feed[name] for name in graph.feeds if name in feed}
+        with paddle.static.scope_guard(self.scope), compat.onednn(self.onednn):
+            return self.executor.run(graph.program, feed=feed, fetch_list=list(fetch))
+
+    def get(self, names):
+        """{name: array} of variables, copied out of the scope."""
+        return {name: np.array(self._tensor(name)) for name in names}
+
+    def set(self, values):
+        """Overwrite variables, in their own precision; WeightsError where a shape or kind differs (Paddle would accept it in silence)."""
+        for name, value in values.items():
+            tensor = self._tensor(name)
+            if tuple(tensor.shape()) != tuple(value.shape):
+                raise WeightsError(f"'{name}' has shape {list(value.shape)}, the model wants {list(tensor.shape())}")
+            dtype = np.array(tensor).dtype
+            if value.dtype.kind != dtype.kind:
+                raise WeightsError(f"'{name}' holds numbers of type {value.dtype}, the model wants {dtype}")
+            tensor.set(np.ascontiguousarray(value, dtype), self.place)
+
+    def _tensor(self, name):
+        variable = self.scope.find_var(name)
+        if variable is None:
+            raise WeightsError(f"the model has no variable '{name}'")
+        return variable.get_tensor()

@@ -1,0 +1,67 @@
+"""Classify clips, or ready tensors, with a trained model: the class that people embed, and that infer.py is built on."""
+from tqdm import tqdm
+
+from datareader import READERS, loader_for
+from engine import views, weights
+from engine.configuration import choose_gpu, class_names, configure
+from engine.graph import Device, Graph
+from metrics import report
+
+
+class Predictor:
+    """A model in inference mode.
+
+    Predictor("STNET", config="configs/stnet.yaml", weights=path_or_dict, overrides={"MODEL.seg_num": 7})
+        .run({"image": float32 [B, seg_num, 3*seglen, H, W]}) -> {"probabilities": float32 [B, classes], "logits": ...}
+        .predict(["a.mp4", "folder"]) -> [{"id", "probabilities", "indices", "names"} or {"id", "error"}]
+
+    Without `config`, a checkpoint brings its own. Several predictors may live in one process. Raises ConfigError, WeightsError.
+    """
+
+    def __init__(self, name=None, config=None, weights=None, overrides=None, use_gpu=None):
+        model_class, self.config = configure(name, config, overrides, weights)
+        self.model = model_class(self.config, "infer")
+        self.names = class_names(self.config, weights)
+        self.device = Device(choose_gpu(use_gpu), inference=True)
+        self.graphs = {}
+        self._load(weights)
+
+    def _load(self, source):
+        graph = self.graphs["raw"] = Graph(self.model)
+        self.device.initialise(graph)
+        self.report = weights.put(weights.strict, self.device, graph, self.model, source)
+
+    def run(self, inputs):
+        """Probabilities and logits of ready network inputs; the graph is built once per input shape. Raises DataError."""
+        settings, feed = self.model.interface(inputs)
+        key = tuple(settings.items())
+        if key not in self.graphs:
+            self.graphs[key] = Graph(self.model, **settings)
+        graph = self.graphs[key]
+        probabilities, logits = self.device.run(graph, feed, [graph.probabilities, graph.logits])
+        return {"probabilities": probabilities, "logits": logits}
+
+    def predict(self, paths=None, filelist=None, topk=None):
+        """Results in the order of the input: of files and folders, of a list, or (neither) of INFER.filelist."""
+        reader, section = READERS[self.model.data], self.config.INFER
+        if paths:
+            dataset = reader.from_paths(self.config, "infer", [paths] if isinstance(paths, str) else paths)
+        else:
+            if filelist:
+                section = section.model_copy(update={"filelist": str(filelist)})
+                dataset = reader.from_config(self.config.model_copy(update={"INFER": section}), "infer")
+            else:
+                dataset = reader.from_config(self.config, "infer")
+        loader = loader_for(dataset, section)
+        results = [None] * len(dataset)
+        for batch in tqdm(loader.epoch(), total=len(loader), desc="infer", unit="batch", disable=None, leave=False):
+            scores = views.probabilities(self.device, self.graphs["raw"], batch.feed, section)
+            for index, name, row in zip(batch.indices, batch.ids, scores, strict=True):
+                results[index] = self._result(name, row, topk or self.config.MODEL.topk)
+        for index, reason in loader.bad.items():
+            results[index] = {"id": dataset.name(index), "error": reason}
+        return results
+
+    def _result(self, name, row, topk):
+        probabilities, indices = report.top(row, topk)
+        return {"id": name, "probabilities": probabilities, "indices": indices, "names": [self.names[i] for i in indices]}

@@ -1,0 +1,273 @@
+"""Training: one loop, exact checkpoints.
+
+    list -> loader -> train graph (one scope with the valid graph) -> log, validate, checkpoint, best
+Everything random is a function of (seed, epoch, step), and the rate of the step, so that a checkpoint and the list are
+enough to go on bit for bit on a CPU.
+"""
+import csv
+import logging
+import secrets
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import paddle
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from datareader import READERS, loader_for
+from engine import checkpoint, weights
+from engine.configuration import class_names
+from engine.evaluator import evaluate
+from engine.graph import Device, Graph
+from engine.progress import Meter, StopRequest
+from metrics import METRICS
+from utils import download
+from utils.errors import ConfigError, DataError, TrainingError, WeightsError
+
+log = logging.getLogger("zoo")
+
+FIXED_SEED = 1000           # what the old zoo's fix_random_seed stood for
+
+
+class Trainer:
+    """Built from a model class and its configuration; `start` fills the parameters, `run` trains. Raises ZooError."""
+
+    def __init__(self, model_class, config, save_dir="checkpoints", use_gpu=False, log_interval=10, valid_interval=1,
+                 keep_checkpoints=0, patience=0):
+        self.config, self.save_dir = config, Path(save_dir)
+        self.log_interval, self.valid_interval, self.keep, self.patience = log_interval, valid_interval, keep_checkpoints, patience
+        self.model = model_class(config, "train")
+        self.reader = READERS[self.model.data]
+        self.metric = partial(METRICS[self.model.data], config.MODEL.num_classes, config.MODEL.topk)
+        # Lists are read before anything is built: a wrong path should cost a second, not a minute.
+        self.seed = self._seed()
+        self.train_data = self.reader.from_config(config, "train", self.seed)
+        self.valid_data = self.reader.from_config(config, "valid") if valid_interval > 0 and config.VALID.filelist else None
+        self.loader = loader_for(self.train_data, config.TRAIN, training=True, seed=self.seed)
+        if patience and not self.valid_data:
+            raise ConfigError(f"--patience '{patience}' watches the validation score: set VALID.filelist and a --valid_interval above 0")
+        if getattr(config.TRAIN, "class_weights", "none") == "balanced":
+            self.model.class_weights = balanced(self.train_data.items, config)
+        self.device = Device(use_gpu)
+        self.graph = Graph(self.model, training=True)
+        self._check_prefixes()
+        self.valid_graph = Graph(model_class(config, "valid")) if self.valid_data else None
+        self.epoch, self.batch, self.best, self.history = 0, 0, None, []
+
+    def _check_prefixes(self):
+        """Say what fine-tuning settings do; ConfigError for a prefix that no parameter has."""
+        names = list(self.graph.parameters)
+        unused = self.model.tuning().unused(names)
+        if unused:
+            raise ConfigError(f"TRAIN.freeze or TRAIN.lr_multipliers '{unused[0]}': no parameter of {self.model.name} starts so; "
+                              f"its names are {', '.join(names[:3])}, ...; `python -m engine.weights inspect` lists those of a file")
+        frozen = [name for name in names if self.model.tuning().rate(name) == 0]
+        if frozen:
+            log.info("frozen: %d of %d tensors stay as they are", len(frozen), len(names))
+
+    def _seed(self):
+        train = self.config.TRAIN
+        if train.seed is not None:
+            return train.seed
+        return FIXED_SEED if train.fix_random_seed else secrets.randbits(31)
+
+    @property
+    def step(self):
+        return self.epoch * len(self.loader) + self.batch
+
+    def start(self, pretrain=None, resume=None):
+        """Initialise, then continue a checkpoint, fine-tune weights, or load a pretrained backbone ('none': from scratch)."""
+        self.names = class_names(self.config, resume)
+        self.device.initialise(self.graph, self.seed)
+        if resume:
+            self._resume(resume)
+        elif self.model.not_in_backbone:
+            self._pretrain(pretrain)
+        elif pretrain and pretrain.lower() != "none":
+            self._put(weights.finetune, pretrain)
+
+    def _pretrain(self, pretrain):
+        if pretrain is None:
+            pretrain = self._released_backbone()
+        if pretrain.lower() == "none":
+            log.info("training from scratch (--pretrain none)")
+        else:
+            self._put(weights.backbone, pretrain)
+
+    def _released_backbone(self):
+        depth = self.config.MODEL.num_layers
+        if depth != 50:
+            raise ConfigError(f"{self.model.name} starts from an ImageNet ResNet-{depth}, and only ResNet-50 was released: give weights "
+                              "with --pretrain PATH (torchvision's will do), or --pretrain none to train from scratch")
+        try:
+            return str(download.resnet50())
+        except WeightsError as error:
+            raise WeightsError(f"{error}; or train from scratch with --pretrain none") from error
+
+    def _put(self, rule, source):
+        return weights.put(rule, self.device, self.graph, self.model, source)
+
+    def _resume(self, path):
+        prefix = checkpoint.resolve(path, self.model.name)
+        state = checkpoint.state_of(prefix)
+        if state is None:
+            log.warning("--resume '%s' holds weights only: starting a fine-tune at epoch 0 with a new optimizer", path)
+            self._put(weights.finetune, path)
+            return
+        parameters, accumulators, state = checkpoint.load(prefix)
+        if self._put(weights.finetune, parameters).reinitialised:
+            log.warning("--resume '%s': another number of classes, so this is a fine-tune from epoch 0", path)
+            return
+        self.device.set({name: accumulators[name] for name in self.graph.accumulators() if name in accumulators})
+        self.epoch, self.batch, self.best, self.history = state["epoch"], state["batch"], state["best"], state["history"]
+        self.seed = self.loader.seed = self.train_data.seed = state["seed"]
+        self._warn_about_changes(state)
+        log.info("resumed '%s': epoch %d, batch %d, step %d", prefix, self.epoch, self.batch, self.step)
+
+    def _warn_about_changes(self, state):
+        before, now = state["config"], self.config.model_dump()
+        changed = [f"{section}.{key} {before[section][key]} -> {value}" for section in ("MODEL", "TRAIN")
+                   for key, value in now[section].items() if key in before[section] and before[section][key] != value]
+        if state["steps_per_epoch"] != len(self.loader):
+            changed.append(f"steps per epoch {state['steps_per_epoch']} -> {len(self.loader)}")
+        if changed:
+            log.warning("the continuation is not exact, since the checkpoint was made with other settings: %s", "; ".join(changed))
+
+    def run(self):
+        """Train up to TRAIN.epoch epochs; returns the history of results. Ctrl-C saves, says how to go on, and raises."""
+        log.info("%s: %d samples, %d steps an epoch, seed %d", self.model.name, len(self.train_data), len(self.loader), self.seed)
+        with StopRequest() as stop, logging_redirect_tqdm([log]):
+            while self.epoch < self.config.TRAIN.epoch:
+                result = self._train_epoch(stop)
+                if self.batch < len(self.loader):
+                    self._save_interrupted()
+                    raise KeyboardInterrupt
+                done, self.epoch, self.batch = self.epoch, self.epoch + 1, 0
+                if self.valid_data and (done + 1) % self.valid_interval == 0:
+                    try:
+                        result = {**result, **{f"valid_{key}": value for key, value in self._validate().items()}}
+                    except DataError:           # nothing of the list is readable: the epoch is worth keeping all the same
+                        self._save_epoch(done, result)
+                        raise
+                self._save_epoch(done, result)
+                if self._exhausted():
+                    break
+        return self.history
+
+    def _exhausted(self):
+        """Whether the last `patience` validations all stayed below the best score."""
+        best, key = self.best, f"valid_{self.metric.func.best}"
+        later = [result for result in self.history if best and result["epoch"] > best["epoch"] and key in result]
+        if not self.patience or len(later) < self.patience:
+            return False
+        log.info("stopping: %s has not passed %.2f (epoch %d) in %d validations", key, best["value"], best["epoch"], len(later))
+        return True
+
+    def _train_epoch(self, stop):
+        metric, recent = self.metric(), self.metric()
+        meter = Meter(self.config.TRAIN.epoch * len(self.loader), self.step)
+        fetch = [self.graph.loss, self.graph.probabilities]
+        batches = self.loader.epoch(self.epoch, self.batch)
+        bar = tqdm(total=len(self.loader), initial=self.batch, desc=f"epoch {self.epoch}", unit="step", disable=None, leave=False)
+        with bar:
+            while not stop.requested and (batch := meter.wait_for(batches)) is not None:
+                rate = self.model.rate(self.step, len(self.loader))
+                self.graph.rate.set(rate)
+                paddle.seed(int(np.random.SeedSequence([self.seed, self.step]).generate_state(1)[0]))   # dropout masks
+                loss, probabilities = meter.compute(lambda feed=batch.feed: self.device.run(self.graph, feed, fetch), len(batch.ids))
+                self._check(loss)
+                for each in (metric, recent):
+                    each.update(probabilities, batch.feed["label"], loss)
+                if self.log_interval > 0 and self.batch % self.log_interval == 0:
+                    log.info("[TRAIN] Epoch %d, iter %d %s\tlr: %g, %s", self.epoch, self.batch, recent.line(recent.result()), rate, meter)
+                    recent.reset()
+                self.batch += 1
+                bar.update()
+        batches.close()
+        if self.batch < len(self.loader):
+            return {}
+        result = metric.result()
+        log.info("[TRAIN] Epoch %d training finished, average time: %.4f%s", self.epoch, meter.seconds_per_step, metric.line(result))
+        for sentence in meter.verdict():
+            log.info("%s", sentence)
+        return {"epoch": self.epoch, **result, "data_share": meter.data_share, "samples_per_second": meter.samples_per_second}
+
+    def _check(self, loss):
+        if not np.isfinite(loss):
+            raise TrainingError(f"the loss is '{float(loss)}' at epoch {self.epoch}, iter {self.batch}: lower TRAIN.learning_rate "
+                                f"'{self.config.TRAIN.learning_rate}', or resume from the last checkpoint in '{self.save_dir}'")
+
+    def _validate(self):
+        started = time.monotonic()
+        loader = loader_for(self.valid_data, self.config.VALID)
+        try:
+            result = evaluate(self.device, self.valid_graph, loader, self.metric, self.log_interval).result()
+        finally:
+            self._list_bad("valid", self.valid_data, loader.bad)
+        total = len(self.valid_data)
+        seconds = time.monotonic() - started
+        log.info("[TEST] Finish%s\tscored %d of %d in %.1f s", self.metric.func.line(result, final=True),
+                 total - len(loader.bad), total, seconds)
+        return result
+
+    # ---- checkpoints
+
+    def _prefix(self, suffix):
+        return self.save_dir / f"{self.model.name}_{suffix}"
+
+    def _state(self):
+        return {"format": 1, "model": self.model.name, "epoch": self.epoch, "batch": self.batch, "step": self.step, "seed": self.seed,
+                "steps_per_epoch": len(self.loader), "best": self.best, "history": self.history, "class_names": self.names,
+                "config": self.config.model_dump(), "paddle": paddle.__version__}
+
+    def _save(self, prefix):
+        accumulators = self.device.get(self.graph.accumulators())
+        checkpoint.save(prefix, self.device.get(self.graph.parameters), accumulators, self._state())
+
+    def _save_epoch(self, done, result):
+        """`_epoch<N>` (N from 0), `_latest`, and `_best` when the chosen score is the highest so far."""
+        self.history.append(result)
+        key = f"valid_{self.metric.func.best}" if self.valid_data else self.metric.func.best
+        is_best = key in result and (self.best is None or result[key] > self.best["value"])
+        if is_best:
+            self.best = {"key": key, "value": result[key], "epoch": done}
+        self._save(self._prefix(f"epoch{done}"))
+        checkpoint.link(self._prefix(f"epoch{done}"), self._prefix("latest"))
+        if is_best:
+            checkpoint.link(self._prefix(f"epoch{done}"), self._prefix("best"))
+        log.info("saved '%s'%s", self._prefix(f"epoch{done}"), f", the best so far: {key} {result[key]:.2f}" if is_best else "")
+        self._list_bad("train", self.train_data, self.loader.bad)
+        for old in range(done - self.keep + 1 if self.keep > 0 else 0):
+            checkpoint.remove(self._prefix(f"epoch{old}"))
+
+    def _save_interrupted(self):
+        self._save(self._prefix("latest"))
+        log.warning("interrupted at epoch %d, iter %d; go on with --resume %s", self.epoch, self.batch, self._prefix("latest"))
+
+    def _list_bad(self, mode, dataset, bad):
+        """Write the samples that could not be read to <save_dir>/bad_samples.csv, this mode's rows replacing its earlier ones."""
+        if not bad:
+            return
+        path = self.save_dir / "bad_samples.csv"
+        rows = []
+        if path.is_file():
+            with open(path, encoding="utf-8", newline="") as file:
+                rows = [row for row in list(csv.reader(file))[1:] if row and row[0] != mode]
+        rows += [[mode, dataset.name(index), reason] for index, reason in sorted(bad.items())]
+        self.save_dir.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([["list", "sample", "reason"], *rows])
+        log.warning("%d of %d %s samples cannot be read; listed in '%s'", len(bad), len(dataset), mode, path)
+
+
+def balanced(items, config):
+    """Factors on the loss of each class, inverse to its share of the list and one on average over the samples. Raises DataError."""
+    labels = [item.label for item in items]
+    if None in labels:
+        raise DataError(f"TRAIN.class_weights 'balanced' counts the labels of '{config.TRAIN.filelist}', but "
+                        f"'{items[labels.index(None)].name}' has none there; write `path label` lines")
+    counts = np.bincount(labels, minlength=config.MODEL.num_classes)
+    log.info("class weights are balanced: from %d to %d samples a class", counts.min(), counts.max())
+    return (len(labels) / np.count_nonzero(counts) / np.maximum(counts, 1)).tolist()

@@ -1,0 +1,31 @@
+"""Several views of a video (clips in time, crops in space): through the graph a few at a time, averaged outside it."""
+import numpy as np
+
+
+def probabilities(device, graph, feed, section):
+    """Scores [B, classes] of a batch whose rows are the `section.views` views of each video, one after the other.
+
+    `section.average` says what is averaged: "prob" the probabilities (as papers do), "logits" what the softmax is then taken
+    of. The graph sees at most `section.batch_size` views at once, so that its memory does not grow with their number.
+    """
+    if section.views == 1:
+        return device.run(graph, feed, [graph.probabilities])[0]
+    wanted = graph.logits if section.average == "logits" else graph.probabilities
+    starts = range(0, len(next(iter(feed.values()))), section.batch_size)
+    parts = [{name: rows[start:start + section.batch_size] for name, rows in feed.items()} for start in starts]
+    rows = np.concatenate([device.run(graph, part, [wanted])[0] for part in parts])      # [B*views, classes]
+    mean = rows.reshape(-1, section.views, rows.shape[1]).mean(axis=1)
+    return softmax(mean) if section.average == "logits" else mean
+
+
+def softmax(logits):
+    """Of rows [B, classes]."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def cross_entropy(probabilities, labels):
+    """Mean over rows, from averaged probabilities [B, classes] and labels [B, 1]: the loss of what is reported, which is not
+    the mean of the views' losses."""
+    found = np.take_along_axis(probabilities, labels, axis=1)
+    return float(-np.log(np.maximum(found, np.finfo(np.float32).tiny)).mean())

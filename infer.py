@@ -1,0 +1,56 @@
+"""Classify clips: named top-k on the screen, and <MODEL>_infer_result (pickle), .csv and .json in --save_dir.
+
+    python infer.py --weights=checkpoints/STNET_best --video_path=clip.mp4
+    python infer.py --model_name=stnet --config=configs/stnet.yaml --weights=checkpoints/STNET_best --filelist=infer.list
+
+Exit status 1 says that some clips could not be read; each is named with its reason, and the others are classified.
+"""
+from pathlib import Path
+
+from utils import cli
+
+
+def parse(argv):
+    parser = cli.Parser(prog="infer.py", description=__doc__)
+    cli.add_common(parser)
+    parser.add_argument("--weights", help="checkpoint or weights, in any form; default: the released ones")
+    parser.add_argument("--filelist", help="list of samples; labels are not needed (default: INFER.filelist)")
+    parser.add_argument("--video_path", action="append", default=[], metavar="PATH",
+                        help="a clip, or a folder of clips, instead of a list; may be repeated")
+    parser.add_argument("--infer_topk", type=cli.at_least(1), default=20, help="classes kept per sample in the results (default: 20)")
+    parser.add_argument("--save_dir", default="./", help="folder of the results (default: ./)")
+    parser.add_argument("--log_interval", type=int, default=1, help="print every N-th sample, 0: none (default: 1)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+    if cli.list_weights(args):
+        return 0
+    from engine import Predictor, summary
+    from engine.configuration import configure
+    from metrics import report
+    from utils.config import describe
+    from utils.files import writable_folder
+    cli.log_arguments(args)
+    overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
+    if args.summary:
+        model, config = configure(args.model_name, args.config, overrides, args.weights)
+        print(summary.line(model(config, "infer")))
+        return 0
+    writable_folder(args.save_dir, "--save_dir")
+    predictor = Predictor(args.model_name, args.config, args.weights, overrides, args.use_gpu)
+    print(describe(predictor.config, "infer"))
+    clips = [path for path in args.video_path or [getattr(predictor.config.INFER, "video_path", None)] if path]
+    results = predictor.predict(clips, topk=args.infer_topk)
+    for result in results[::args.log_interval] if args.log_interval > 0 else []:
+        print(report.text(result, min(args.infer_topk, predictor.config.MODEL.topk)))
+    paths = report.write_inference(Path(args.save_dir) / f"{predictor.model.name}_infer_result", results)
+    failed = sum("error" in result for result in results)
+    cli.log.info("[INFER] infer finished. classified %d of %d", len(results) - failed, len(results))
+    cli.log.info("written: %s", ", ".join(map(str, paths)))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

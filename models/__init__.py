@@ -1,0 +1,19 @@
+"""The table of models. Adding one: a file in this folder and a line in `MODELS`."""
+import utils.runtime  # noqa: F401  (process settings, before Paddle is imported)
+from models.attention_cluster import AttentionCluster
+from models.attention_lstm import AttentionLSTM
+from models.nextvlad import NEXTVLAD
+from models.stnet import STNET
+from models.tpn import TPN
+from models.tsn import TSN
+from utils.errors import ConfigError, unknown
+
+MODELS = {model.name: model for model in (AttentionCluster, AttentionLSTM, NEXTVLAD, STNET, TSN, TPN)}
+
+
+def find(name):
+    """The model class called `name`, in any letter case; ConfigError names the nearest one."""
+    for known, model in MODELS.items():
+        if known.lower() == str(name).lower():
+            return model
+    raise ConfigError(unknown("model", name, MODELS))

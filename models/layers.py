@@ -1,0 +1,71 @@
+"""Named parameters and the few layers that every network here shares.
+
+Released weights are matched by parameter name, so each name is written out by the network that owns it.
+Works under PIR (Paddle 3.x) and the old IR (2.6). Layout NCHW.
+"""
+import math
+
+import paddle
+import paddle.nn.functional as F
+from paddle.nn.initializer import Constant, KaimingNormal, Uniform
+
+from models import tuning
+
+OLD_ZOO = ("w_0", "b_0", "w_1", "w_2")                                    # suffixes of unnamed batch norms
+NAMED = ("scale", "offset", "mean", "variance")
+
+
+def parameter(name, shape, init, trainable=True, decay=None):
+    """A parameter called exactly `name`, of Paddle's default dtype; `decay` overrides the optimizer's regularizer.
+
+    Fine-tuning settings (models/tuning.py) may freeze it or scale its learning rate.
+    """
+    rate = tuning.current().rate(name)
+    attr = paddle.ParamAttr(name=name, initializer=init, trainable=trainable and rate > 0, learning_rate=rate or 1.0, regularizer=decay)
+    return paddle.create_parameter(list(shape), paddle.get_default_dtype(), attr=attr)
+
+
+def conv2d(x, name, channels, kernel, stride=1):
+    """Bias-free convolution, weight `<name>_weights` [out, in, k, k], padding that keeps the size at stride 1."""
+    weight = parameter(f"{name}_weights", [channels, x.shape[1], kernel, kernel], KaimingNormal())
+    return F.conv2d(x, weight, stride=stride, padding=(kernel - 1) // 2)
+
+
+def batch_norm(x, scale, offset, mean, variance, training):
+    """Batch normalisation over axis 1 from four parameter names; the running statistics are parameters too.
+
+    Where fine-tuning fixes it, it uses the running statistics in training as well.
+    """
+    size = [x.shape[1]]
+    training = training and not tuning.current().fixed(scale)
+    return F.batch_norm(
+        x,
+        running_mean=parameter(mean, size, Constant(0.0), trainable=False),
+        running_var=parameter(variance, size, Constant(1.0), trainable=False),
+        weight=parameter(scale, size, Constant(1.0)),
+        bias=parameter(offset, size, Constant(0.0)),
+        training=training, momentum=0.9, epsilon=1e-5)
+
+
+def named_batch_norm(x, name, training):
+    """Batch norm whose parameters are `<name>_scale`, `_offset`, `_mean`, `_variance` (the backbones)."""
+    return batch_norm(x, *(f"{name}_{part}" for part in NAMED), training=training)
+
+
+def counted_batch_norm(x, name, training):
+    """Batch norm whose parameters are `<name>.w_0`, `.b_0`, `.w_1`, `.w_2` (layers the old zoo left to a counter)."""
+    return batch_norm(x, *(f"{name}.{part}" for part in OLD_ZOO), training=training)
+
+
+def linear(x, weight, bias):
+    """x [.., in] times `weight` [in, out], plus `bias` [out] unless it is None."""
+    y = paddle.matmul(x, weight)
+    return y if bias is None else y + bias
+
+
+def classifier(x, name, classes, fan_in):
+    """Logits [B, classes]; weight `<name>.w_0` [in, out]. The uniform limit uses the backbone's `fan_in`, as the old zoo did."""
+    limit = 1.0 / math.sqrt(fan_in)
+    weight = parameter(f"{name}.w_0", [x.shape[-1], classes], Uniform(-limit, limit))
+    bias = parameter(f"{name}.b_0", [classes], Constant(0.0))
+    return linear(x, weight, bias)

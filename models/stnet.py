@@ -1,0 +1,86 @@
+"""StNet: Local and Global Spatial-Temporal Modeling for Action Recognition (He et al., AAAI 2019, arXiv 1811.01549).
+
+`seglen` neighbouring frames are stacked into a super-image of 3*seglen channels for a 2-D ResNet (local motion);
+temporal blocks after stages 3 and 4 and a temporal Xception block at the end relate the segments (global motion).
+Names and odd details (ReLU before batch norm, counter-made names) are those of old zoo v1.3's weights.
+"""
+import math
+
+import paddle
+import paddle.nn.functional as F
+from paddle.nn.initializer import Constant, Uniform
+
+from models import resnet
+from models.base import ClipModel
+from models.layers import classifier, counted_batch_norm, parameter
+
+
+def biased_conv(x, name, channels, kernel, groups=1):
+    """Convolution over [N, C, T, 1] or [N, C, T, H, W] with bias `<name>.b_0`, MSRA-uniform weight, size-keeping padding."""
+    fan_in = x.shape[1] // groups * math.prod(kernel)
+    limit = math.sqrt(6.0 / fan_in)
+    weight = parameter(f"{name}.w_0", [channels, x.shape[1] // groups, *kernel], Uniform(-limit, limit))
+    bias = parameter(f"{name}.b_0", [channels], Constant(0.0))
+    conv = F.conv2d if len(kernel) == 2 else F.conv3d
+    return conv(x, weight, bias, padding=[(k - 1) // 2 for k in kernel], groups=groups)
+
+
+def temporal_block(x, segments, conv, norm, training):
+    """3x1x1 convolution over the segments with a residual: [B*T, C, H, W] -> same. ReLU comes *before* the norm."""
+    _, channels, height, width = x.shape
+    video = paddle.reshape(x, [-1, segments, channels, height, width])
+    video = paddle.transpose(video, [0, 2, 1, 3, 4])                      # [B, C, T, H, W]
+    y = F.relu(biased_conv(video, conv, channels, kernel=(3, 1, 1)))
+    video = video + counted_batch_norm(y, norm, training)
+    video = paddle.transpose(video, [0, 2, 1, 3, 4])                      # [B, T, C, H, W]
+    return paddle.reshape(video, [-1, channels, height, width])
+
+
+def temporal_xception(x, training):
+    """Separable convolutions over time with a projected shortcut: [B, 2048, T, 1] -> [B, 1024, T, 1]."""
+    x = counted_batch_norm(x, "xception_bn", training)
+    y = biased_conv(x, "xception_att_conv", x.shape[1], kernel=(3, 1), groups=x.shape[1])
+    y = biased_conv(y, "xception_att_2", 1024, kernel=(1, 1))
+    y = F.relu(counted_batch_norm(y, "xception_bndw", training))
+    y = biased_conv(y, "xception_att1", 1024, kernel=(3, 1), groups=1024)
+    y = biased_conv(y, "xception_att1_2", 1024, kernel=(1, 1))
+    shortcut = biased_conv(x, "xception_dw", 1024, kernel=(1, 1))
+    return F.relu(counted_batch_norm(shortcut + y, "xception_bn2", training))
+
+
+def temporal_norms(depth):
+    """Names of the two temporal batch norms. The old zoo's counter also counted the named norms created before them."""
+    stage2, stage3, stage4, _ = resnet.BLOCKS[depth]
+    first = 1 + 3 * (stage2 + stage3) + 2                                 # the stem, three a block, two projections
+    second = first + 1 + 3 * stage4 + 1
+    return f"batch_norm_{first}", f"batch_norm_{second}"
+
+
+def stnet(image, classes, depth, training):
+    """image [B, segments, 3*seglen, H, W], normalised RGB -> logits [B, classes]."""
+    _, segments, channels, height, width = image.shape
+    norms = temporal_norms(depth)
+    names2, names3, names4, names5 = resnet.block_names(depth)
+    x = resnet.stem(paddle.reshape(image, [-1, channels, height, width]), training)
+    x = resnet.stage(x, 2, names2, training)
+    x = resnet.stage(x, 3, names3, training)                              # [B*T, 512, H/8, W/8]
+    x = temporal_block(x, segments, "conv3d_0", norms[0], training)
+    x = resnet.stage(x, 4, names4, training)                              # [B*T, 1024, H/16, W/16]
+    x = temporal_block(x, segments, "conv3d_1", norms[1], training)
+    x = resnet.pool(resnet.stage(x, 5, names5, training))                 # [B*T, 2048]
+    x = paddle.reshape(x, [-1, segments, resnet.FEATURES, 1])
+    x = paddle.transpose(x, [0, 2, 1, 3])                                 # [B, 2048, T, 1]
+    x = temporal_xception(x, training)                                    # [B, 1024, T, 1]
+    x = paddle.max(x, axis=[2, 3])                                        # [B, 1024]
+    return classifier(x, "fc_0", classes, fan_in=resnet.FEATURES)
+
+
+class STNET(ClipModel):
+    name = "STNET"
+    slug = "stnet"
+    title = "StNet: super-images, temporal blocks and a temporal Xception head"
+    head = ("fc_0",)
+    not_in_backbone = ("fc_0", "batch_norm", "xception", "conv3d")
+
+    def network(self, inputs, training):
+        return stnet(inputs["image"], self.keys.num_classes, self.keys.num_layers, training)

@@ -1,0 +1,208 @@
+"""TPN: Temporal Pyramid Network (Yang et al., CVPR 2020, arXiv 2004.03548) on a slow-only ResNet.
+
+Stages 4 and 5 are brought to one spatial size and to different tempos, exchange information downwards and upwards
+through the pyramid, and are fused. Level 0 is the path of stage 4, level 1 that of stage 5. Names are those of the
+Paddle reproduction of 2020, spelling included; tpn_names.py says what others call them.
+"""
+from typing import ClassVar, Literal
+
+import paddle
+import paddle.nn.functional as F
+from paddle.nn.initializer import Constant, Normal, XavierUniform
+from pydantic import Field, field_validator
+
+from models import resnet3d, tpn_names
+from models.base import ClipModel
+from models.layers import linear, named_batch_norm, parameter
+from models.resnet import FEATURES
+from models.resnet3d import conv3d
+from utils.clip_settings import ClipConfig, ClipEvalSection, ClipInferSection, ClipModelSection, ClipTrainSection
+
+WIDTH = 1024                                                              # channels of a level inside the pyramid
+
+
+def unit(x, name, channels, kernel, training, stride=1, groups=1):
+    """Convolution, batch norm, ReLU. The neck is Xavier-uniform as the authors', the backbone MSRA-normal."""
+    x = conv3d(x, name, channels, kernel, XavierUniform(), stride, groups)
+    return F.relu(named_batch_norm(x, f"{name}_bn", training))
+
+
+def temporal_conv(x, name, groups=1):
+    """3x1x1 convolution to [N, 1024, T, H, W], without norm or ReLU."""
+    return conv3d(x, name, WIDTH, (3, 1, 1), XavierUniform(), groups=groups)
+
+
+def pool_time(x, steps):
+    """Maximum over each `steps` frames; what is left over at the end is a window too: T -> ceil(T / steps)."""
+    if steps == 1:
+        return x
+    return F.max_pool3d(x, kernel_size=(steps, 1, 1), stride=(steps, 1, 1), ceil_mode=True)
+
+
+def stretch_time(x, length):
+    """Repeat frames to `length` (nearest). Only pyramids whose levels keep different lengths need it."""
+    _, _, frames, height, width = x.shape
+    return x if frames == length else F.interpolate(x, size=[length, height, width], mode="nearest", data_format="NCDHW")
+
+
+def align_space(x, training):
+    """Stage 4 to the size and channels of stage 5: [N, 1024, T, 2h, 2w] -> [N, 2048, T, h, w]."""
+    return unit(x, "SpatialModulation", FEATURES, (1, 3, 3), training, stride=2)
+
+
+def set_tempo(x, level, scale):
+    """[N, 2048, T, h, w] -> [N, 1024, T/scale, h, w]."""
+    return pool_time(temporal_conv(x, f"TemporalModulation{level}", groups=32), scale)
+
+
+def top_down(low, high):
+    """Level 0 after it received level 1."""
+    return low + stretch_time(high, low.shape[2])
+
+
+def bottom_up(low, high, ratio):
+    """Level 1 after it received level 0, whose steps are `ratio` times as many."""
+    return high + pool_time(temporal_conv(low, "Downsamping"), ratio)
+
+
+def fuse(low, high, name, ratio, training):
+    """Both levels, reduced and concatenated: two of [N, 1024, ., h, w] -> [N, 2048, T/scale of level 1, h, w]."""
+    low = unit(pool_time(low, ratio), f"{name}_downout", WIDTH, (1, 1, 1), training, groups=32)
+    high = unit(high, f"{name}_topout", WIDTH, (1, 1, 1), training, groups=32)
+    return unit(paddle.concat([low, high], axis=1), name, FEATURES, (1, 1, 1), training)
+
+
+def neck(stage4, stage5, scales, flow, training):
+    """Outputs of the backbone -> [N, 2048, T/scales[1], h, w]; `scales` are the temporal strides of the two levels.
+
+    In the "cascade" the way up starts from the result of the way down: so were the released weights trained. "parallel"
+    starts both from the same place, as in the paper's figure.
+    """
+    ratio = scales[1] // scales[0]
+    low = set_tempo(align_space(stage4, training), 0, scales[0])
+    high = set_tempo(stage5, 1, scales[1])
+    received = top_down(low, high)
+    down = fuse(received, high, "level_fusion_topdown", ratio, training)
+    start = received if flow == "cascade" else low
+    up = fuse(start, bottom_up(start, high, ratio), "level_fusion_downtop", ratio, training)
+    return unit(paddle.concat([down, up], axis=1), "pyramid_fusion", FEATURES, (1, 1, 1), training)
+
+
+def auxiliary_features(stage4, training):
+    """Stage 4 for the second classifier: [N, 1024, T, H/16, W/16] -> [N, 2048, T, H/32, W/32]."""
+    return unit(stage4, "AuxHead", FEATURES, (1, 3, 3), training, stride=2)
+
+
+def classify(x, name, clips, classes, dropout, training):
+    """Features [B*clips, 2048, T, h, w], averaged over all but B -> logits [B, classes]."""
+    x = paddle.reshape(paddle.mean(x, axis=[2, 3, 4]), [-1, clips, FEATURES]).mean(axis=1)    # [B, 2048]
+    x = F.dropout(x, dropout, training=training, mode="upscale_in_train")
+    weight = parameter(f"{name}_fc_w", [FEATURES, classes], Normal(0.0, 0.01))
+    return linear(x, weight, parameter(f"{name}_fc_b", [classes], Constant(0.0)))
+
+
+def clips_first(image):
+    """[B, M, 3*T, H, W] with channel = frame*3 + colour -> [B*M, 3, T, H, W]."""
+    _, _, channels, height, width = image.shape
+    x = paddle.reshape(image, [-1, channels // 3, 3, height, width])      # [B*M, T, 3, H, W]
+    return paddle.transpose(x, [0, 2, 1, 3, 4])
+
+
+def tpn(image, classes, depth, scales, flow, dropout, training, auxiliary):
+    """image [B, M, 3*T, H, W] of M clips each -> logits [B, classes]; with `auxiliary` a pair of such."""
+    clips = image.shape[1]
+    stage4, stage5 = resnet3d.features(clips_first(image), depth, training)
+    logits = classify(neck(stage4, stage5, scales, flow, training), "cls_head", clips, classes, dropout, training)
+    if not auxiliary:
+        return logits
+    return logits, classify(auxiliary_features(stage4, training), "AuxHead", clips, classes, dropout, training)
+
+
+class TPNSection(ClipModelSection):
+    renamed: ClassVar[dict] = {"step": "frame_interval"}
+    mp4_centre: ClassVar[str] = "clip"
+    seg_num: int = Field(1, ge=1, description="clips per sample; their features are averaged before the classifier")
+    seglen: int = Field(8, ge=1, description="frames per clip")
+    frame_interval: int = Field(8, ge=1, description="distance of a clip's frames, in frames of the video (old name: step)")
+    resize: Literal["4:3", "keep_ratio"] = Field("keep_ratio", description="keep_ratio, or 4:3 as the zoo's older models")
+    num_layers: Literal[50, 101] = Field(50, description="depth of the ResNet: 50 or 101")
+    temporal_scales: list[int] = Field([8, 8], min_length=2, max_length=2, description="temporal strides of stages 4 and 5")
+    flow: Literal["cascade", "parallel"] = Field("cascade", description="cascade as released weights were trained, or parallel")
+    aux_loss_weight: float = Field(0.5, ge=0, description="weight of the loss on stage 4; that classifier exists in training only")
+    dropout: float = Field(0.5, ge=0, lt=1, description="dropout before both classifiers")
+
+    @field_validator("temporal_scales")
+    @classmethod
+    def _whole_ratio(cls, scales):
+        if scales[0] < 1 or scales[1] < 1 or scales[1] % scales[0]:
+            raise ValueError("expected two positive numbers, the second a multiple of the first, for example [8, 8] or [4, 8]")
+        return scales
+
+
+class TPNTrainSection(ClipTrainSection):
+    learning_rate_decay: float = Field(0.1, gt=0, description="factor on the rate at each of decay_epochs")
+    decay_epochs: list[int] = Field([27], description="epochs before which the rate falls")
+    gradient_clip_norm: float = Field(0.0, ge=0, description="bound of the gradients' global norm, before L2 is added; 0: none")
+
+
+class TPNEvalSection(ClipEvalSection):
+    """The clips of a test are views of their own, not segments whose features are averaged."""
+
+    renamed: ClassVar[dict] = {"seg_num": "num_clips"}
+    seg_num: ClassVar[None] = None
+
+
+class TPNInferSection(TPNEvalSection, ClipInferSection):
+    pass
+
+
+class TPNConfig(ClipConfig):
+    MODEL: TPNSection = Field(default_factory=TPNSection)
+    TRAIN: TPNTrainSection = Field(default_factory=TPNTrainSection)
+    VALID: TPNEvalSection = Field(default_factory=TPNEvalSection)
+    TEST: TPNEvalSection = Field(default_factory=TPNEvalSection)
+    INFER: TPNInferSection = Field(default_factory=TPNInferSection)
+
+
+class TPN(ClipModel):
+    name = "TPN"
+    slug = "tpn"
+    title = "Temporal Pyramid Network: one clip, two tempos, fused downwards and upwards"
+    settings = TPNConfig
+    head = ("cls_head_fc", "AuxHead_fc")
+    not_in_backbone = ("SpatialModulation", "TemporalModulation", "Downsamping", "level_fusion", "pyramid_fusion", "AuxHead", "cls_head")
+
+    def translate(self, arrays):
+        return tpn_names.translated(arrays, self.keys.num_layers)
+
+    def adapt(self, arrays, shapes):
+        """Kernels of a 2-D network are inflated over time."""
+        found = resnet3d.inflate(arrays, shapes)
+        return found, [f"{name} {list(arrays[name].shape)} -> {list(found[name].shape)}" for name in found
+                       if found[name].shape != arrays[name].shape]
+
+    def network(self, inputs, training):
+        keys = self.keys
+        return tpn(inputs["image"], keys.num_classes, keys.num_layers, keys.temporal_scales, keys.flow, keys.dropout,
+                   training, auxiliary=training)
+
+    def loss(self, outputs, label):
+        """Mean cross entropy, in training plus `aux_loss_weight` times that of the classifier on stage 4."""
+        if not isinstance(outputs, tuple):
+            return super().loss(outputs, label)
+        logits, auxiliary = outputs
+        return super().loss(logits, label) + self.keys.aux_loss_weight * super().loss(auxiliary, label)
+
+    def rate(self, step, steps_per_epoch):
+        """Base rate, times `learning_rate_decay` from each of `decay_epochs` on (0.001 after epoch 27 of 47)."""
+        train = self.config.TRAIN
+        passed = sum(step >= epoch * steps_per_epoch for epoch in train.decay_epochs)
+        return train.learning_rate * train.learning_rate_decay ** passed
+
+    def optimizer(self, rate):
+        """Nesterov momentum with L2 on everything trainable, batch norms and biases included."""
+        train = self.config.TRAIN
+        clip = paddle.nn.ClipGradByGlobalNorm(train.gradient_clip_norm) if train.gradient_clip_norm else None
+        return paddle.optimizer.Momentum(
+            learning_rate=rate, momentum=train.momentum, use_nesterov=True, grad_clip=clip,
+            weight_decay=paddle.regularizer.L2Decay(train.l2_weight_decay))

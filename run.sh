@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# bash run.sh MODE MODEL CONFIG with MODE train, eval or predict; set pretrain, resume, weights below or in the environment.
+set -euo pipefail
+source "$(dirname "$0")/scripts/use_venv.sh"
+
+mode=${1:?"usage: bash run.sh train|eval|predict MODEL CONFIG, for example: bash run.sh train TSN ./configs/tsn.yaml"}
+name=${2:?"which model? for example: bash run.sh $mode TSN ./configs/tsn.yaml"}
+config=${3:?"which config? for example: bash run.sh $mode $name ./configs/tsn.yaml"}
+shift 3
+
+pretrain=${pretrain:-}      # ImageNet backbone for training, or none
+resume=${resume:-}          # checkpoint to continue; wins over pretrain
+weights=${weights:-}        # what eval and predict load
+save_dir=${save_dir:-./data/checkpoints}
+use_gpu=${use_gpu:-True}
+
+case "$mode" in
+    train)   python train.py --model_name="$name" --config="$config" --log_interval=1 --valid_interval=1 --use_gpu="$use_gpu" \
+                 --save_dir="$save_dir" ${resume:+--resume="$resume"} ${pretrain:+--pretrain="$pretrain"} "$@" ;;
+    eval)    python eval.py --model_name="$name" --config="$config" --log_interval=1 --use_gpu="$use_gpu" \
+                 ${weights:+--weights="$weights"} "$@" ;;
+    predict) python predict.py --model_name="$name" --config="$config" --log_interval=1 --use_gpu="$use_gpu" --video_path='' \
+                 ${weights:+--weights="$weights"} "$@" ;;
+    *)       echo "Not implemented mode $mode; known: train, eval, predict" >&2; exit 2 ;;
+esac

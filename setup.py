@@ -1,0 +1,29 @@
+"""Install the rooms and what they need: `pip install -e .[cpu,dev]` (the programs are run from this folder)."""
+from setuptools import find_packages, setup
+
+setup(
+    name="paddle-video-zoo",
+    version="0.1.0",
+    description="Video classification on PaddlePaddle's static graph: train, test, infer, by model name",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["datareader*", "dataset*", "engine*", "metrics*", "models*", "utils*"]),
+    install_requires=[
+        "av>=14",
+        "filelock>=3.12",
+        "google-crc32c>=1.5",
+        "numpy",
+        "opencv-python-headless>=4.8",
+        "pillow>=10",
+        "pydantic>=2.6",
+        "pyyaml>=6",
+        "safetensors>=0.4",
+        "setuptools",                   # paddlepaddle 2.6 imports it and does not ask for it
+        "tqdm>=4.65",
+    ],
+    extras_require={
+        "cpu": ["paddlepaddle>=2.6.2,<4"],      # 3.3.1 is the version developed on
+        "gpu": ["paddlepaddle-gpu>=2.6.2"],
+        "dev": ["pytest>=8", "ruff>=0.6"],
+    },
+)

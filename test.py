@@ -1,0 +1,41 @@
+"""Score weights on a labelled list: accuracy, per-class report, confusion matrix.
+
+    python test.py --model_name=STNET --config=configs/stnet.yaml --weights=checkpoints/STNET_best
+    python test.py --model_name=TSN --weights=checkpoints/TSN_best -o TEST.filelist=val.list
+
+Exit status 1 says that some listed samples could not be read; the report names them.
+"""
+from utils import cli
+
+
+def parse(argv):
+    parser = cli.Parser(prog="test.py", description=__doc__)
+    cli.add_common(parser)
+    parser.add_argument("--weights", help="checkpoint or weights to test, in any form; default: the released ones")
+    parser.add_argument("--save_dir", default="data/evaluate_results", help="folder of the report (default: data/evaluate_results)")
+    parser.add_argument("--log_interval", type=int, default=1, help="log every N batches, 0: never (default: 1)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+    if cli.list_weights(args):
+        return 0
+    from engine import evaluator, summary
+    from engine.configuration import choose_gpu, configure
+    from utils.config import describe
+    from utils.files import writable_folder
+    cli.log_arguments(args)
+    overrides = cli.overrides(args, (args.batch_size, "TEST.batch_size"))
+    model, config = configure(args.model_name, args.config, overrides, weights=args.weights)
+    if args.summary:
+        print(summary.line(model(config, "test")))
+        return 0
+    writable_folder(args.save_dir, "--save_dir")
+    print(describe(config, "test"))
+    _, unreadable = evaluator.test(model, config, args.weights, choose_gpu(args.use_gpu), args.log_interval, args.save_dir)
+    return 1 if unreadable else 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,83 @@
+"""A folder of class folders becomes lists that the readers read: any names, every class in both lists, broken clips named."""
+
+import pytest
+import yaml
+
+from datareader import lists
+from dataset import make_lists
+from support.clips import write_clip
+from utils import cli
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "my clips"
+    for name, count in (("küssen & lachen", 5), ("run 2", 3), ("jump 0", 2)):
+        for i in range(count):
+            path = root / name / ("deep" if i % 2 else "") / f" clip {i} (é).mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_clip(path, frames=2)
+    (root / "empty").mkdir()
+    (root / "readme.txt").write_text("not a clip")
+    return root
+
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as stop:
+        cli.run(make_lists.main, [str(word) for word in words])
+    output = capsys.readouterr()
+    return stop.value.code, output.out + output.err
+
+
+def test_lists_config_and_summary(folder, capsys):
+    code, output = run(capsys, folder, "--val", "0.4")
+    assert code == 0 and "     3      2  küssen & lachen" in output and "     6      4  in all 3 classes" in output
+    names = lists.read_names(folder / "classes.txt")
+    assert names == ["jump 0", "küssen & lachen", "run 2"]
+    seen = []
+    for name, count in (("train.list", 6), ("val.list", 4)):
+        items = lists.read_clip_list(folder / name, "TRAIN.filelist", num_classes=3, fallback="mp4")
+        assert len(items) == count and {item.label for item in items} == {0, 1, 2}
+        assert all(item.path.is_file() and item.path.relative_to(folder).parts[0] == names[item.label] for item in items)
+        seen += [item.path for item in items]
+    assert len(set(seen)) == 10 and "\n/" not in (folder / "train.list").read_text(encoding="utf-8")
+    config = yaml.safe_load((folder / "clips.yaml").read_text(encoding="utf-8"))
+    assert config["MODEL"]["num_classes"] == 3 and config["TRAIN"]["batch_size"] == 6
+
+
+def test_the_split_is_the_seeds(folder, tmp_path, capsys):
+    def split(out, seed):
+        assert run(capsys, folder, "--val", "0.4", "--out", tmp_path / out, "--seed", seed)[0] == 0
+        return (tmp_path / out / "val.list").read_text(encoding="utf-8")
+
+    first = split("a", 0)
+    assert first == split("b", 0) and any(split(f"c{seed}", seed) != first for seed in range(1, 4))
+    items = lists.read_clip_list(tmp_path / "a" / "val.list", "VALID.filelist", num_classes=3, fallback="mp4")
+    assert all(item.path.is_file() for item in items)                   # written elsewhere: absolute paths
+
+
+def test_broken_clips_are_left_out_and_named(folder, capsys):
+    (folder / "run 2" / "broken.mp4").write_bytes(b"")
+    (folder / "run 2" / "two\nlines.mp4").write_bytes(b"")
+    code, output = run(capsys, folder)
+    assert code == 1 and "broken.mp4': empty, 0 bytes" in output and "a line break in its name" in output
+    assert "broken.mp4" not in (folder / "train.list").read_text(encoding="utf-8") + (folder / "val.list").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_split_is_said(folder, tmp_path, capsys):
+    (folder / "jump 0" / " clip 0 (é).mp4").write_bytes(b"not a video")
+    code, output = run(capsys, folder)
+    assert code == 2 and "'jump 0' has 1" in output and "not a readable video" in output and not (folder / "train.list").exists()
+    assert "expected one for each of two or more classes" in run(capsys, folder / "run 2")[1]
+    assert "is not a folder" in run(capsys, tmp_path / "nowhere")[1]
+    assert "--val '1.5': expected a share between 0 and 1" in run(capsys, folder, "--val", "1.5")[1]
+
+
+def test_classes_that_are_called_by_numbers(tmp_path):
+    """Their order is the sorted one, not the one that the numbers spell."""
+    names = ["0", "1", "10", "2"]
+    sample = tmp_path / "clip.mp4"
+    make_lists.write(tmp_path, {name: [sample, sample] for name in names}, [(sample, 0)], [(sample, 1)])
+    assert lists.read_names(tmp_path / "classes.txt") == names
+
+

@@ -1,0 +1,162 @@
+"""Every old command line parses and does what it says; wrong ones get one sentence and exit status 2."""
+import csv
+import json
+import pickle
+
+import pytest
+
+from support import drivers, tiny
+from utils import cli
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    tiny.make_clips(folder / "clips", count=4)
+    (folder / "names.txt").write_text("dark room\nbright room\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def keys(work):
+    return tiny.flags({**tiny.TINY, **tiny.lists(work / "clips" / "clips.list"), "MODEL.class_names": work / "names.txt"})
+
+
+@pytest.fixture(scope="module")
+def trained(work, keys):
+    """Checkpoints of a one-epoch TSN, made by the old zoo's README command."""
+    process = drivers.start("train.py", "--model_name=TSN", "--config=./configs/tsn.yaml", "--log_interval=10", "--valid_interval=1",
+                            "--use_gpu=True", f"--save_dir={work / 'checkpoints'}", "--fix_random_seed=False", "--pretrain=none", *keys)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    assert "running on the CPU" in output                       # --use_gpu=True on a CPU-only Paddle: a notice, not a crash
+    return work / "checkpoints"
+
+
+@pytest.mark.parametrize("words", [
+    ["--model_name=STNET", "--config=./configs/stnet.txt", "--log_interval=10", "--valid_interval=1", "--pretrain=none"],
+    ["--model-name=stnet", "--config=configs/stnet.txt", "--epoch=1", "--log-interval=10", "--valid-interval=0", "--pretrain=none",
+     "--no-use-pyreader", "--no-memory-optimize"],
+    ["--model_name", "TSN", "--epoch-num", "1", "--learning-rate", "0.02", "--batch-size", "2", "--use-gpu", "False", "--pretrain", "none",
+     "--enable_ce=True"],
+], ids=["v1.4", "v1.3", "spaces"])
+def test_train(words, keys, tmp_path, capsys):
+    code, output = drivers.status(capsys, "train.py", f"--save_dir={tmp_path}", *keys, *words)
+    assert code == 0, output
+    name = "TSN" if "TSN" in words else "STNET"
+    assert {f"{name}_epoch0.pdparams", f"{name}_epoch0.pdopt", f"{name}_epoch0.json"} <= {path.name for path in tmp_path.iterdir()}
+    assert "[TRAIN] Epoch 0, iter 0 \tLoss: " in output and "top1_acc: " in output and "Epoch 0 training finished, average time: " in output
+    assert ("[TEST] Finish\tLoss: " in output) == ("--valid-interval=0" not in words)
+
+
+@pytest.mark.parametrize("program", ["test.py", "eval.py"])
+def test_test(program, trained, work, keys, tmp_path, capsys):
+    code, output = drivers.status(capsys, program, "--model_name=TSN", "--config=./configs/tsn.yaml", "--log_interval=1",
+                                  f"--weights={trained / 'TSN_best'}", "--use_gpu=False", f"--save_dir={tmp_path}", *keys)
+    assert code == 0, output
+    assert "[EVAL] Batch 0\tLoss: " in output and "[EVAL] eval finished. " in output and "scored 4 of 4" in output
+    rows = list(csv.DictReader((tmp_path / "TSN_per_class.csv").open(encoding="utf-8")))
+    assert [row["name"] for row in rows] == ["dark room", "bright room"] and [row["clips"] for row in rows] == ["2", "2"]
+    result = json.loads((tmp_path / "TSN_test_result.json").read_text())
+    assert result["scored"] == result["listed"] == 4 and set(result) >= {"loss", "top1", "top2"}
+
+
+@pytest.mark.parametrize("program", ["infer.py", "predict.py"])
+def test_infer_from_a_list(program, trained, work, tmp_path, capsys):
+    """Without a --config the checkpoint brings its own, and the names with it."""
+    code, output = drivers.status(capsys, program, "--model_name=tsn", "--log_interval=1", f"--weights={trained / 'TSN_best.pdparams'}",
+                                  f"--filelist={work / 'clips' / 'clips.list'}", "--video_path=", f"--save_dir={tmp_path}")
+    assert code == 0, output
+    with open(tmp_path / "TSN_infer_result", "rb") as file:
+        results = pickle.load(file)
+    assert [row[0] for row in results] == [f"clip {i} (é).mp4" for i in range(4)]
+    name, probabilities, indices = results[0]
+    assert sorted(indices) == [0, 1] and probabilities == sorted(probabilities, reverse=True) and sum(probabilities) == pytest.approx(1)
+    rows = list(csv.DictReader((tmp_path / "TSN_infer_result.csv").open(encoding="utf-8")))
+    assert rows[0]["name"] in ("dark room", "bright room") and len(rows) == 8
+    assert json.loads((tmp_path / "TSN_infer_result.json").read_text(encoding="utf-8"))[0]["indices"] == indices
+    assert "dark room" in output
+
+
+def test_infer_files_and_folders_and_report_the_broken_ones(trained, work, tmp_path, capsys):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"not a video")
+    code, output = drivers.status(capsys, "infer.py", f"--weights={trained}", "--model_name=TSN", f"--video_path={work / 'clips'}",
+                                  f"--video_path={broken}", f"--save_dir={tmp_path}", "--infer_topk=1")
+    assert code == 1 and "classified 4 of 5" in output and output.count("not classified: ") == 1 and str(broken) in output
+    rows = json.loads((tmp_path / "TSN_infer_result.json").read_text(encoding="utf-8"))
+    assert len(rows) == 5 and "error" in rows[4] and len(rows[0]["indices"]) == 1
+
+
+def test_broken_clips_in_a_list_are_counted(trained, work, keys, tmp_path, capsys):
+    folder = tmp_path / "clips"
+    path = tiny.make_clips(folder, count=4)
+    (folder / "bad one.mp4").write_bytes(b"")
+    path.write_text("bad one.mp4 0\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    overrides = tiny.flags(tiny.lists(path))
+    code, output = drivers.status(capsys, "test.py", "--model_name=TSN", f"--weights={trained / 'TSN_best'}", f"--save_dir={tmp_path}",
+                                  *keys, *overrides)
+    assert code == 1 and "scored 4 of 5" in output
+    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={tmp_path}", *keys, *overrides,
+                                  "-o", "TRAIN.batch_size=1")
+    assert code == 0 and "1 of 5 train samples cannot be read" in output
+    rows = list(csv.DictReader((tmp_path / "bad_samples.csv").open(encoding="utf-8")))
+    assert {(row["list"], row["sample"]) for row in rows} == {("train", "bad one.mp4"), ("valid", "bad one.mp4")}
+
+
+def test_an_unreadable_validation_list_costs_no_epoch(keys, tmp_path, capsys):
+    broken = tmp_path / "broken.list"
+    (tmp_path / "broken.mp4").write_bytes(b"no clip")
+    broken.write_text("broken.mp4 0\n")
+    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={tmp_path / 'save'}", *keys,
+                                  "-o", f"VALID.filelist={broken}")
+    assert code == 2 and "nothing was scored: none of the 1 listed samples can be read" in output and "broken.mp4" in output
+    assert (tmp_path / "save" / "TSN_epoch0.json").exists() and (tmp_path / "save" / "bad_samples.csv").exists()
+
+
+@pytest.mark.parametrize("words, message", [
+    (["train.py", "--model_name=stnett"], "unknown model 'stnett'; did you mean 'STNET'?"),
+    (["train.py", "--model_nam=TSN", "--modle_name=TSN"], "did you mean --model_name?"),
+    (["train.py", "--model_name=TSN", "--use_gpu=perhaps"], "'perhaps' is neither True nor False"),
+    (["train.py", "--model_name=TSN", "-o", "TRAIN.batch_sise=2"], "did you mean 'batch_size'?"),
+    (["train.py", "--model_name=TSN", "-o", "epoch"], "expected SECTION.key=value"),
+    (["train.py", "--model_name=TSN", "-o", "TRAIN.filelist=nowhere.list"], "'nowhere.list' does not exist (asked for by TRAIN.filelist)"),
+    (["test.py", "--model_name=TSN", "--weights=nowhere"], "nowhere"),
+    (["infer.py", "--model_name=TSN", "--video_path=a.mp4"], "--weights"),
+    (["infer.py", "--model_name=TSN", "--infer_topk=0"], "'0' is not a whole number of at least 1"),
+    (["train.py", "--model_name=TSN", "--pretrain=none", "--save_dir=README.md"], "--save_dir 'README.md' cannot be made a folder"),
+    (["test.py", "--model_name=TSN", "--save_dir=README.md/x"], "--save_dir 'README.md/x' cannot be made a folder"),
+    (["infer.py", "--config=nowhere.yaml"], "'nowhere.yaml' does not exist"),
+])
+def test_wrong_command_lines(words, message, keys, capsys):
+    extra = [] if "TRAIN.filelist=nowhere.list" in words else keys
+    code, output = drivers.status(capsys, words[0], *extra, *words[1:])
+    assert code == 2 and message in output and "Traceback" not in output
+
+
+def test_weights_of_another_class_count(trained, work, keys, tmp_path, capsys):
+    """An error when testing; when fine-tuning the classifier starts anew, loudly."""
+    three = [*keys, "-o", "MODEL.num_classes=3", "-o", "MODEL.class_names=None"]
+    code, output = drivers.status(capsys, "test.py", "--model_name=TSN", f"--weights={trained / 'TSN_best'}", *three)
+    assert code == 2 and "another number of classes" in output and "fc_0.w_0" in output
+    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", f"--resume={trained / 'TSN_best'}",
+                                  f"--save_dir={tmp_path}", *three)
+    assert code == 0 and "the classifier starts anew" in output and "fc_0.w_0 [2048, 2] -> [2048, 3]" in output
+
+
+def test_false_means_false():
+    """Quirk 14: any text after --use-gpu meant True."""
+    assert [cli.boolean(text) for text in ("False", "0", "no", "true", "1")] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("program", ["train.py", "test.py", "infer.py"])
+def test_help(program, capsys):
+    code, output = drivers.status(capsys, program, "--help")
+    assert code == 0 and "--model_name" in output and "python " + program in output
+
+
+@pytest.mark.parametrize("mode, program", [("train", "train.py"), ("test", "test.py"), ("infer", "infer.py")])
+def test_summary_needs_neither_data_nor_weights(mode, program, capsys):
+    code, output = drivers.status(capsys, program, "--model_name=tsn", "--summary", "-o", f"{mode}.seg_num=2",
+                                  "-o", f"{mode}.filelist=no.list")
+    assert code == 0 and f"TSN, {mode}: 24,327,632 parameters, 8.1" in output and "97.5 MB of weights" in output

@@ -1,0 +1,75 @@
+"""The README's commands, as typed: in a folder that looks like a checkout, with small settings slipped in behind the words."""
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from engine.graph import Graph
+from models import find
+from support import tiny
+from support.forms import values, write
+from support.goldens import ROOT
+
+NOT_HERE = ("scripts/quickstart.sh", "scripts/run_tests.sh", "pip install")     # the first two are run by hand and by CI
+SIZES = {key: value for key, value in tiny.TINY.items() if not key.startswith("MODEL.num_classes")}
+
+
+def commands(path):
+    """Lines of the ```bash blocks."""
+    blocks = re.findall(r"```bash\n(.*?)```", path.read_text(encoding="utf-8"), re.S)
+    return [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """Links to everything of the project, two lists, and a `python` that adds the small settings."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for path in ROOT.iterdir():
+        if not path.name.startswith(".") and path.name != "checkpoints":
+            (folder / path.name).symlink_to(path)
+    tiny.make_clips(folder / "clips", count=4, name="clip{i}.mp4")
+    for label in (0, 1):
+        (folder / "my_clips" / f"class {label}").mkdir(parents=True)
+        for i in range(4):
+            (folder / "my_clips" / f"class {label}" / f"{i}.mp4").symlink_to(folder / "clips" / f"clip{label}.mp4")
+    shapes = Graph(find("TSN")(find("TSN").settings(), "infer")).shapes
+    (folder / ".paddle" / "weights").mkdir(parents=True)                  # the released backbone, as if fetched before
+    write(folder, "directory", values(shapes)).rename(folder / ".paddle" / "weights" / "ResNet50_pretrained")
+    (folder / "new_clips").symlink_to(folder / "clips")
+    (folder / "folder").symlink_to(folder / "clips")
+    (folder / "clip.mp4").symlink_to(folder / "clips" / "clip0.mp4")
+    (folder / "infer.list").write_text("clips/clip0.mp4\nclips/clip1.mp4\n")
+    lines = [f"clips/clip{i}.mp4 {i % 2}" for i in range(4)]
+    (folder / "val.list").write_text("\n".join(lines) + "\n")
+    (folder / "bin").mkdir()
+    wrapper = folder / "bin" / "python"
+    extra = " ".join(tiny.flags({**SIZES, "TRAIN.filelist": "val.list", "VALID.filelist": "val.list", "TEST.filelist": "val.list",
+                                 "MODEL.num_classes": 2}))
+    wrapper.write_text('#!/bin/bash\n[[ $1 == */* ]] || set -- "$1" ' + extra + ' "${@:2}"\n'       # so that the typed words win
+                       + f'exec {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    return folder
+
+
+def test_every_command_of_the_readme(checkout):
+    environment = {**os.environ, "PATH": f"{checkout / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "2", "HOME": str(checkout)}
+    lines = [line for line in commands(ROOT / "README.md") if not any(part in line for part in NOT_HERE)]
+    assert len(lines) > 10
+    for line in lines:
+        done = subprocess.run(["bash", "-c", line], cwd=checkout, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"$ {line}\n{done.stdout}\n{done.stderr}"
+
+
+def test_both_readmes_have_the_same_sections_and_commands():
+    english, chinese = ROOT / "README.md", ROOT / "README_zh.md"
+    assert commands(english) == commands(chinese)
+    headings = [re.findall(r"^(#+) ", path.read_text(encoding="utf-8"), re.M) for path in (english, chinese)]
+    assert headings[0] == headings[1]
+
+
+def test_links_of_the_documents_exist():
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("dataset/**/*.md")]:
+        for target in re.findall(r"\]\((?!http|#)([^)#]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"

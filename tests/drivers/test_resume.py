@@ -1,0 +1,82 @@
+"""N epochs equal k epochs, a death or an interruption at any moment, and the rest: bit for bit on a CPU."""
+import pickle
+import re
+import signal
+
+import numpy as np
+import pytest
+
+from support import drivers, tiny
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny.make_clips(tmp_path_factory.mktemp("clips"), count=8)
+
+
+def words(data, save_dir, *more):
+    overrides = {**tiny.TINY, **tiny.lists(data), "TRAIN.epoch": 3, "TRAIN.seed": 7}
+    return ["train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={save_dir}", "--log_interval=1", "--valid_interval=0",
+            "--keep_checkpoints=2", *tiny.flags(overrides), *more]
+
+
+def finish(process):
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_for(process, text):
+    """Read the process's output until a line holds `text`."""
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"the process ended without printing '{text}'")
+
+
+def tensors(save_dir, ending):
+    with open(save_dir / f"TSN_epoch2.{ending}", "rb") as file:
+        return pickle.load(file)
+
+
+def assert_same(one, other):
+    for ending in ("pdparams", "pdopt"):
+        first, second = tensors(one, ending), tensors(other, ending)
+        assert set(first) == set(second) and first
+        for name in first:
+            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    save_dir = tmp_path_factory.mktemp("uninterrupted")
+    finish(drivers.start(*words(data, save_dir)))
+    return save_dir
+
+
+def test_kill_and_resume(data, uninterrupted, tmp_path):
+    process = drivers.start(*words(data, tmp_path))
+    wait_for(process, "Epoch 1, iter 2")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "TSN_epoch1.json").exists()
+    output = finish(drivers.start(*words(data, tmp_path, f"--resume={tmp_path / 'TSN_latest'}")))
+    assert "epoch 1, batch 0" in output
+    assert_same(uninterrupted, tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*epoch*.json")) == ["TSN_epoch1.json", "TSN_epoch2.json"]  # --keep_checkpoints
+
+
+def test_interrupt_saves_in_mid_epoch_and_resumes_there(data, uninterrupted, tmp_path):
+    process = drivers.start(*words(data, tmp_path))
+    wait_for(process, "Epoch 1, iter 1")
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 130 and re.search(r"interrupted at epoch 1, iter \d; go on with --resume", output)
+    output = finish(drivers.start(*words(data, tmp_path, f"--resume={tmp_path}")))
+    assert re.search(r"resumed .*epoch 1, batch [1-9]", output)
+    assert_same(uninterrupted, tmp_path)
+
+
+def test_a_changed_setting_is_reported(data, uninterrupted, tmp_path, capsys):
+    code, output = drivers.status(capsys, *words(data, tmp_path, f"--resume={uninterrupted / 'TSN_epoch2'}", "-o", "TRAIN.momentum=0.5"))
+    assert code == 0 and "TRAIN.momentum 0.9 -> 0.5" in output

@@ -1,0 +1,28 @@
+"""Run the programs as a user would: in this process for speed, or as a process of their own."""
+import importlib.util
+import os
+import subprocess
+import sys
+
+from support.goldens import ROOT
+from utils import cli
+
+
+def status(capsys, program, *words):
+    """(exit status, printed text) of `python <program> <words>`, run in this process."""
+    spec = importlib.util.spec_from_file_location(f"driver_{program.removesuffix('.py')}", ROOT / program)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    try:
+        cli.run(module.main, [str(word) for word in words])
+    except SystemExit as stop:
+        code = stop.code
+    output = capsys.readouterr()
+    return code, output.out + output.err
+
+
+def start(*words, **settings):
+    """A process running `python <words>` in the project's folder."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **settings)

@@ -1,0 +1,51 @@
+"""Small data for the driver tests: clips whose two classes differ in brightness, lists, and a config that trains in seconds."""
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dataset.quickstart.make_clips import write_clip
+
+TINY = {
+    "MODEL.num_classes": 2, "MODEL.seg_num": 2, "MODEL.topk": 2,
+    **{f"{section}.{key}": value for section in ("TRAIN", "VALID", "TEST", "INFER")
+       for key, value in (("short_size", 36), ("target_size", 32), ("batch_size", 2), ("num_reader_threads", 2))},
+    "TRAIN.epoch": 1,
+}
+
+
+def images(label, seed, count=12, width=64, height=48):
+    rng = np.random.default_rng(seed)
+    level = 180 if label else 60
+    return [np.clip(level + rng.normal(0, 20, (height, width, 3)), 0, 255).astype(np.uint8) for _ in range(count)]
+
+
+def make_clips(folder, count=4, name="clip {i} (é).mp4"):
+    """`count` clips with labels 0, 1, 0, 1, ... and their list; names with blanks, brackets and an accent."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for i in range(count):
+        path = folder / name.format(i=i)
+        write_clip(path, images(i % 2, seed=i))
+        lines.append(f"{path.name} {i % 2}")
+    path = folder / "clips.list"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def make_pickle(path, label, seed=0, count=12, protocol=2):
+    """A Kinetics pickle: (video_id, label, [JPEG bytes])."""
+    jpegs = [cv2.imencode(".jpg", image[:, :, ::-1])[1].tobytes() for image in images(label, seed, count)]
+    Path(path).write_bytes(pickle.dumps((f"./{Path(path).stem}", label, jpegs), protocol=protocol))
+
+
+def lists(path):
+    """Overrides that point every mode at one list."""
+    return {f"{section}.filelist": str(path) for section in ("TRAIN", "VALID", "TEST", "INFER")}
+
+
+def flags(overrides):
+    """Overrides as command-line words."""
+    return [word for key, value in overrides.items() for word in ("-o", f"{key}={value}")]

@@ -1,0 +1,168 @@
+"""Downloads against a server of our own: dropped connections go on, nothing half-written takes the final name, errors say what to do."""
+import hashlib
+import http.server
+import io
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+
+from engine import formats, weights
+from models import find
+from utils import download
+from utils.errors import ConfigError, WeightsError
+
+ARRAYS = {"fc_0.w_0": np.arange(40_000, dtype=np.float32).reshape(100, 400)}
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `files` {path: bytes}. `drop`: bytes after which the next answers break off, one each; `ranges`: honour Range."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.drop, self.ranges, self.asked = {}, [], True, []
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.server_address[1]}/{path}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        server, data = self.server, self.server.files.get(self.path.lstrip("/"))
+        wanted = self.headers.get("Range")
+        server.asked.append(wanted)
+        if data is None:
+            return self.send_error(404)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.ranges else 0
+        if start and start >= len(data):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        self.wfile.write(data[start:][:server.drop.pop(0) if server.drop else None])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(download, "BACKOFF", 0)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    running = Server()
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(download, "BACKOFF", 0)
+    return tmp_path / ".paddle" / "weights"
+
+
+def pdparams(tmp_path):
+    formats.save(tmp_path / "saved.pdparams", ARRAYS)
+    return (tmp_path / "saved.pdparams").read_bytes()
+
+
+def visible(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def test_paths_and_addresses(cache, server, tmp_path):
+    server.files["x/TSN.pdparams"] = pdparams(tmp_path)
+    saved = tmp_path / "saved.pdparams"
+    assert download.fetch("~/saved.pdparams") == download.fetch(str(saved)) == download.fetch(saved.as_uri()) == saved
+    path = download.fetch(server.url("x/TSN.pdparams"))
+    assert path.parent == cache and (formats.read(path).arrays["fc_0.w_0"] == ARRAYS["fc_0.w_0"]).all()
+    assert download.fetch(server.url("x/TSN.pdparams")) == path and len(server.asked) == 1
+    server.files["y/TSN.pdparams"] = b"another"
+    assert download.fetch(server.url("y/TSN.pdparams")) != path         # same file name, another address
+    with pytest.raises(WeightsError, match="'ftp://host/x': addresses start with https://"):
+        download.fetch("ftp://host/x")
+
+
+def test_a_dropped_connection_goes_on_where_it_stopped(cache, server, tmp_path):
+    server.files["w"], server.drop = pdparams(tmp_path), [50_000, 70_000]
+    path = download.download(server.url("w"), cache / "w.pdparams")
+    assert server.asked == [None, "bytes=50000-", "bytes=120000-"] and path.read_bytes() == server.files["w"]
+    assert visible(cache) == ["w.pdparams"]
+
+
+def test_a_later_call_goes_on_with_the_part(cache, server, tmp_path):
+    server.files["w"], server.drop = pdparams(tmp_path), [10_000] + [0] * (download.TRIES - 1)
+    size = len(server.files["w"])
+    with pytest.raises(WeightsError, match=rf"ended after 10000 of {size} bytes\); fetch it on another machine and put it at"):
+        download.download(server.url("w"), cache / "w.pdparams")
+    assert visible(cache) == ["w.pdparams.part"]
+    assert download.download(server.url("w"), cache / "w.pdparams").read_bytes() == server.files["w"]
+    assert server.asked[-1] == "bytes=10000-"
+
+
+def test_servers_that_cannot_resume_and_parts_that_are_too_long(cache, server, tmp_path):
+    server.files["w"], server.ranges, server.drop = pdparams(tmp_path), False, [10_000]
+    assert download.download(server.url("w"), cache / "w").read_bytes() == server.files["w"]
+    server.ranges = True
+    (cache / "v.part").write_bytes(bytes(len(server.files["w"]) + 1))
+    assert download.download(server.url("w"), cache / "v").read_bytes() == server.files["w"]
+
+
+def test_missing_files_are_not_asked_for_twice(cache, server):
+    with pytest.raises(WeightsError, match=r"/gone.pdparams' cannot be fetched \(HTTP 404, Not Found\)"):
+        download.fetch(server.url("gone.pdparams"))
+    assert len(server.asked) == 1 and visible(cache) == []
+
+
+def test_checksums(cache, server, tmp_path):
+    server.files["w"] = pdparams(tmp_path)
+    good, bad = hashlib.sha256(server.files["w"]).hexdigest(), "0" * 64
+    with pytest.raises(WeightsError, match=f"SHA-256 of what came is {good}, expected {bad}"):
+        download.fetch(f"{server.url('w')}#sha256={bad}")
+    assert visible(cache) == []
+    assert download.fetch(f"{server.url('w')}#sha256={good}").read_bytes() == server.files["w"]
+
+
+def test_offline_says_the_address_and_the_place(cache, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")             # nobody listens there; also: proxies are honoured
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(WeightsError, match="video_classification/TSN.pdparams' cannot be fetched .*refused.*put it at '.*TSN.pdparams'"):
+        download.released("TSN")
+
+
+@pytest.mark.parametrize("name", ["TSN.pdparams", "TSN_final.pdparams", "tsn_kinetics"])
+def test_what_any_release_of_the_old_zoo_cached_is_used(cache, name):
+    (cache / name).mkdir(parents=True)
+    assert download.released("TSN") == cache / name
+    assert f"cached: {cache / name}" in download.listing("tsn") and "STNET" not in download.listing("tsn")
+
+
+def test_the_released_backbone_is_an_archive(cache, server, monkeypatch):
+    """As published: a tar.gz with a folder of variables."""
+    model_class = find("TSN")
+    model = model_class(model_class.settings(), "train")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        info = tarfile.TarInfo("../../outside")
+        info.size = 3
+        archive.addfile(info, io.BytesIO(b"abc"))
+    monkeypatch.setattr(download, "HOST", server.url(""))
+    server.files["ResNet50_pretrained.tar.gz"] = packed.getvalue()
+    path = download.resnet50()
+    assert path == cache / "ResNet50_pretrained.tar.gz" == download.resnet50() and len(server.asked) == 1
+    with pytest.raises(WeightsError, match="would land outside the folder"):
+        weights.read(str(path), model, {})
+    assert visible(cache) == ["ResNet50_pretrained.tar.gz"] and not (cache.parent / "outside").exists()
+
+
+def test_released_weights_never_serve_another_class_count():
+    with pytest.raises(ConfigError, match="released weights of TSN know 400 classes while MODEL.num_classes is '6'"):
+        download.require_same_classes("TSN", 6)
+    with pytest.raises(ConfigError, match="TPN has no released weights"):
+        download.require_same_classes("TPN", 400)

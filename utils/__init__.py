@@ -1,0 +1,1 @@
+"""What two or more rooms share: errors, configuration, logging, safe unpickling."""

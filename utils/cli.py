@@ -1,0 +1,118 @@
+"""What the drivers share: flags in both spellings, messages for a wrong flag, one line per error, exit status 2."""
+import argparse
+import logging
+import sys
+import traceback
+
+from utils import download
+from utils.errors import ConfigError, ZooError, nearest
+
+log = logging.getLogger("zoo")
+
+
+def boolean(text):
+    """True or False from the words people use; an empty value is an error (old `--use_gpu` always took a value)."""
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither True nor False")
+    return words[text.lower()]
+
+
+def at_least(smallest):
+    """A whole number that is not below `smallest`."""
+    def number(text):
+        if not text.lstrip("+-").isdecimal() or int(text) < smallest:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {smallest}")
+        return int(text)
+    return number
+
+
+def assignment(text):
+    """('SECTION.key', 'value') from `-o SECTION.key=value`."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"'{text}': expected SECTION.key=value, for example TRAIN.learning_rate=0.001")
+    return key.strip(), value
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that takes `--model-name` for `--model_name` and names the nearest flag when one is unknown."""
+
+    def __init__(self, **settings):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+
+    def parse_args(self, argv=None):
+        argv = sys.argv[1:] if argv is None else list(argv)
+        return super().parse_args([self._underscored(word) for word in argv])
+
+    @staticmethod
+    def _underscored(word):
+        if not word.startswith("--"):
+            return word
+        flag, equals, value = word.partition("=")
+        return "--" + flag[2:].replace("-", "_") + equals + value
+
+    def error(self, message):
+        for word in message.removeprefix("unrecognized arguments: ").split():
+            guess = nearest(word.partition("=")[0], self._option_string_actions) if word.startswith("--") else None
+            if guess and message.startswith("unrecognized"):
+                message += f"; did you mean {guess}?"
+                break
+        self.exit(2, f"{self.prog}: error: {message}\nSee `python {self.prog} --help`.\n")
+
+
+def add_common(parser):
+    """Flags of every driver."""
+    parser.add_argument("--model_name", help="model to build, in any letter case")
+    parser.add_argument("--config", help="YAML or old .txt file; default: the checkpoint's own, else configs/<model>.yaml")
+    parser.add_argument("--use_gpu", type=boolean, help="True or False; default: a GPU if this Paddle can use one")
+    parser.add_argument("--list_weights", action="store_true", help="show the released weights of --model_name, or of all, and leave")
+    parser.add_argument("--summary", action="store_true", help="show the model's parameters, multiply-adds and size, and leave")
+    parser.add_argument("--batch_size", type=int, help="samples per step, instead of the config's")
+    parser.add_argument("-o", "--override", type=assignment, action="append", default=[], metavar="SECTION.key=value",
+                        help="set any key of the config; may be repeated")
+    parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
+
+
+def overrides(args, *pairs):
+    """Config overrides from flags: pairs of (value or None, dotted key, ...), then every `-o`."""
+    found = {key: value for value, *keys in pairs if value is not None for key in keys}
+    return {**found, **dict(args.override)}
+
+
+def list_weights(args):
+    """What `--list_weights` prints; True when it was given and the driver is done."""
+    if args.list_weights:
+        print(download.listing(args.model_name or ""))
+    return args.list_weights
+
+
+def log_arguments(args):
+    """The first line of a run, as the old drivers logged it."""
+    log.info("%s", args)
+
+
+def setup_log():
+    """Messages on standard output in the old zoo's layout: `[INFO: file.py:   12]: text`."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+
+
+def run(main, argv=None):
+    """Run a driver's `main(argv)` and leave with its status: 0 done, 1 some samples failed, 2 error, 130 interrupted."""
+    setup_log()
+    debug = "--debug" in (sys.argv if argv is None else argv)
+    try:
+        status = main(argv)
+    except ZooError as error:
+        if debug:
+            traceback.print_exc()
+        kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
+        print(f"error: {kind}{error}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = 130
+    sys.exit(status or 0)

@@ -1,0 +1,163 @@
+"""Configuration files: YAML or the old INI `.txt`, the same values from both, layered and validated.
+
+    shipped YAML of the model  <  the user's file  <  the command line
+A later layer that sets MODEL.seg_num replaces the per-mode seg_num of the layers below it, so that the number a user
+wrote is the number that counts.
+"""
+import ast
+import configparser
+import logging
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from utils.errors import ConfigError, unknown
+from utils.settings import MODES
+
+log = logging.getLogger("zoo")
+
+SHIPPED = Path(__file__).resolve().parent.parent / "configs"
+SECTIONS = ("MODEL", *(mode.upper() for mode in MODES))
+_RENAMED = {"tpn_kinetics400": "tpn"}       # file names of other editions -> the shipped file's stem
+
+
+def literal(text):
+    """The Python literal a string spells (`1e-4`, `None`, `[1, 2]`, `'quoted'`), else the string itself. Never code."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text.strip()
+
+
+def locate(path):
+    """The file that `path` means: itself, its sibling with another ending, or the shipped file of that name."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    stem = _RENAMED.get(path.stem, path.stem)
+    for folder in (path.parent, SHIPPED):
+        for ending in (".yaml", ".yml", ".txt"):
+            candidate = folder / f"{stem}{ending}"
+            if candidate.is_file():
+                log.info("config '%s' does not exist; using '%s'", path, candidate)
+                return candidate
+    known = ", ".join(sorted(str(found.relative_to(SHIPPED)) for found in SHIPPED.rglob("*.yaml")))
+    raise ConfigError(f"--config '{path}' does not exist; shipped in configs/: {known}")
+
+
+def read(path):
+    """{section: {key: value}} of a `.yaml`/`.yml` file or of an old INI file (any other ending)."""
+    path = locate(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        sections = _from_yaml(text) if path.suffix in (".yaml", ".yml") else _from_ini(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, configparser.Error, ValueError) as error:
+        raise ConfigError(f"config '{path}' cannot be read: {error}") from error
+    return sections
+
+
+class _Strict(yaml.SafeLoader):
+    """PyYAML lets the last of two equal keys win in silence."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [str(key) for i, key in enumerate(keys) if key in keys[:i]]
+        if twice:
+            raise ValueError(f"'{twice[0]}' stands there twice; keep one")
+        return super().construct_mapping(node, deep)
+
+
+def _from_yaml(text):
+    tree = yaml.load(text, _Strict) or {}   # a SafeLoader
+    if not isinstance(tree, dict) or not all(isinstance(keys, dict | None) for keys in tree.values()):
+        raise ValueError("expected sections (MODEL, TRAIN, VALID, TEST, INFER) of `key: value` lines")
+    return {str(name).upper(): {key: literal(value) for key, value in (keys or {}).items()} for name, keys in tree.items()}
+
+
+def _from_ini(text):
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text)
+    return {name.upper(): {key: literal(value) for key, value in parser[name].items()} for name in parser.sections()}
+
+
+def nested(overrides):
+    """{'TRAIN.batch_size': 4} -> {'TRAIN': {'batch_size': 4}}; values given as text are read as literals."""
+    layer = {}
+    for dotted, value in overrides.items():
+        section, _, key = dotted.partition(".")
+        if section.upper() not in SECTIONS or not key:
+            raise ConfigError(f"override '{dotted}': expected SECTION.key=value with a section of {', '.join(SECTIONS)}")
+        layer.setdefault(section.upper(), {})[key] = literal(value)
+    return layer
+
+
+def merge(*layers):
+    """Later layers win, key by key; see the module docstring for seg_num."""
+    merged = {}
+    for layer in layers:
+        if "seg_num" in layer.get("MODEL", {}):
+            for mode in MODES:
+                merged.get(mode.upper(), {}).pop("seg_num", None)
+        for section, keys in layer.items():
+            merged.setdefault(section, {}).update(keys)
+    return merged
+
+
+def modern(schema, layer, source):
+    """`layer` with the old names of keys (`renamed` of its section's class) replaced by what they are called now. It is done layer
+    by layer, so that an old name in a user's file beats the new one in the shipped file."""
+    found = {}
+    for section, keys in layer.items():
+        field = schema.model_fields.get(section)
+        renamed = field.annotation.renamed if field else {}
+        for old in keys.keys() & renamed.keys():
+            if renamed[old] in keys:
+                raise ConfigError(f"config '{source}': {section}.{old} is the old name of {section}.{renamed[old]}; give one of them")
+            log.info("config '%s': %s.%s is now called %s", source, section, old, renamed[old])
+        found[section] = {renamed.get(key, key): value for key, value in keys.items()}
+    return found
+
+
+def validate(schema, tree, source):
+    """An instance of `schema` from nested dictionaries; ConfigError names the key, the value and what was expected."""
+    tree, notices = _without_retired(schema, tree)
+    try:
+        config = schema.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"config '{source}': " + "; ".join(_sentence(schema, item) for item in error.errors())) from error
+    if notices:
+        log.info("config '%s': accepted without effect: %s", source, "; ".join(notices))
+    return config
+
+
+def _without_retired(schema, tree):
+    kept, notices = {}, []
+    for section, keys in tree.items():
+        field = schema.model_fields.get(section)
+        retired = field.annotation.retired if field else {}
+        kept[section] = {key: value for key, value in keys.items() if key not in retired}
+        notices += [f"{section}.{key} ({retired[key]})" for key in keys if key in retired]
+    return kept, notices
+
+
+def _sentence(schema, item):
+    location, kind = item["loc"], item["type"]
+    dotted = ".".join(str(part) for part in location)
+    if kind == "extra_forbidden" and len(location) == 1:
+        return unknown("section", dotted, schema.model_fields)
+    if kind == "extra_forbidden":
+        return unknown(f"key in {location[0]}", location[1], schema.model_fields[location[0]].annotation.model_fields)
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{dotted} = '{item['input']}': {message}" if location else message
+
+
+def describe(config, mode):
+    """The merged configuration as text, in the layout the old zoo printed."""
+    lines = [f"{'-' * 16} {mode.capitalize():>5} Arguments {'-' * 16}"]
+    for section, keys in config.model_dump().items():
+        lines.append(f"{section}:")
+        lines += [f"    {key}:{value}" for key, value in keys.items()]
+    return "\n".join([*lines, "-" * 49])

@@ -1,0 +1,48 @@
+"""The exception family. Every message names the offending value, what was expected, and what to do."""
+import difflib
+
+
+class ZooError(Exception):
+    """Base of everything this project raises on purpose; the drivers print it as one line and exit with status 2."""
+
+
+class ConfigError(ZooError):
+    """A flag, a config file or a config value that cannot be used."""
+
+
+class DataError(ZooError):
+    """A list, a record or a sample that cannot be used."""
+
+
+class VideoError(DataError):
+    """A clip that cannot be read: carries the path and the reason."""
+
+    def __init__(self, path, reason):
+        super().__init__(f"'{path}': {reason}")
+        self.path, self.reason = str(path), str(reason)
+
+
+class WeightsError(ZooError):
+    """A weight file that cannot be read, or that does not fit the model."""
+
+
+class CheckpointError(ZooError):
+    """A checkpoint that cannot be written or continued."""
+
+
+class TrainingError(ZooError):
+    """Training that cannot go on, such as a loss that is not a number."""
+
+
+def nearest(word, known):
+    """The member of `known` most like `word` in any letter case, or None."""
+    by_lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[found[0]] if found else None
+
+
+def unknown(kind, word, known):
+    """The sentence for a word that is not in `known`: "unknown model 'stnett'; did you mean 'STNET'? known: ...\""""
+    guess = nearest(word, known)
+    hint = f"; did you mean '{guess}'?" if guess else ";"
+    return f"unknown {kind} '{word}'{hint} known: {', '.join(sorted(known))}"

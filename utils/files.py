@@ -1,0 +1,35 @@
+"""Writing files so that a name never stands for half a file."""
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from utils.errors import ConfigError
+
+
+def writable_folder(path, flag):
+    """Make the folder that `flag` asks for, before any work is done for it. Raises ConfigError."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{flag} '{path}' cannot be made a folder ({error.strerror}); name another one") from error
+    if not os.access(path, os.W_OK):
+        raise ConfigError(f"{flag} '{path}' cannot be written to; name another folder, or change its permissions")
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Give a path beside `path` to write a file or folder at; it takes the name `path` when the block ends without an error.
+
+    A file of that name is replaced, a folder only if it is empty. Raises OSError.
+    """
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.new")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield beside
+        os.replace(beside, target)
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside)
+        beside.unlink(missing_ok=True)
