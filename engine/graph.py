@@ -88,6 +88,8 @@ class Device:
         # oneDNN halves the time of inference on a CPU, but its backward pass crashes: on only while an inference device runs.
         self.onednn = inference and not use_gpu and os.environ.get("FLAGS_use_mkldnn", "1") != "0"
         self.place = paddle.CUDAPlace(0) if use_gpu else paddle.CPUPlace()
+        if not use_gpu:         # one operator at a time: each uses all cores anyway, and a fifth less memory is held
+            paddle.set_flags({"FLAGS_new_executor_serial_run": True})
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
 
