@@ -13,7 +13,7 @@ setup(
         "filelock>=3.12",
         "google-crc32c>=1.5",
         "numpy",
-        "opencv-python-headless>=4.8",
+        "opencv-python-headless>=4.11",
         "pillow>=10",
         "pydantic>=2.6",
         "pyyaml>=6",

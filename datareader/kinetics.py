@@ -130,7 +130,7 @@ def read_pickle(path):
 
 def decode_jpeg(data, path, index):
     """Encoded image -> RGB uint8 [H, W, 3]. Raises VideoError."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     if image is None:
         raise VideoError(path, f"frame {index} is not a readable image")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
