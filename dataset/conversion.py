@@ -49,9 +49,9 @@ def writing(target):
         raise DataError(f"'{target}' cannot be written: {error.strerror or error}") from error
 
 
-def write_failures(folder, failures):
-    """`<folder>/failed.csv` with the columns sample and reason, sorted; an older one goes away when nothing failed."""
-    path = Path(folder) / "failed.csv"
+def write_failures(path, failures):
+    """A csv file with the columns sample and reason, sorted; an older one goes away when nothing failed."""
+    path = Path(path)
     if not failures:
         path.unlink(missing_ok=True)
         return

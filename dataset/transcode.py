@@ -194,7 +194,7 @@ def _announce(guess, size, workers):
 
 def _run(jobs, settings, workers, target_dir):
     sizes, failures = convert_all(lambda job: transcode(*job, settings), jobs, workers, "transcode")
-    write_failures(target_dir, failures)
+    write_failures(Path(target_dir) / "failed.csv", failures)
     before, after = (sum(column) for column in zip(*sizes, strict=True)) if sizes else (0, 0)
     log.info("%d clips written to %s, %.1f MB became %.1f MB; %d could not be read%s", len(sizes), target_dir, before / 1e6, after / 1e6,
              len(failures), f": see {Path(target_dir) / 'failed.csv'}" if failures else "")

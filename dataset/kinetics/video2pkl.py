@@ -40,6 +40,13 @@ class Clip(NamedTuple):
     label: int
 
 
+def read_labels(path):
+    """{label: index} of a label file. Raises DataError."""
+    if not Path(path).is_file():
+        raise DataError(f"label file '{path}' does not exist; make it with generate_label.py, or name it with --labels")
+    return {name: index for index, name in enumerate(lists.read_names(path))}
+
+
 def plan(path, indices, source_dir, target_dir):
     """([Clip], [VideoError of each line that names none]) of a csv file; `indices` are {label: index}. Raises DataError."""
     clips, failures = {}, []
@@ -115,18 +122,16 @@ def main(argv=None):
     if args.nproc < 1 or not 1 <= args.quality <= 100 or (args.short_size is not None and args.short_size < 1):
         parser.error(f"nproc '{args.nproc}', --quality '{args.quality}', --short_size '{args.short_size}': expected 1 or more, 1 to 100, "
                      "1 or more")
-    if not Path(args.labels).is_file():
-        raise DataError(f"label file '{args.labels}' does not exist; make it with generate_label.py, or name it with --labels")
     if not Path(args.source_dir).is_dir():
         raise DataError(f"'{args.source_dir}' is not a folder; expected one with a subfolder of clips for each label")
-    indices = {name: index for index, name in enumerate(lists.read_names(args.labels))}
-    clips, failures = plan(args.csv, indices, args.source_dir, args.target_dir)
+    clips, failures = plan(args.csv, read_labels(args.labels), args.source_dir, args.target_dir)
     written, failed = convert_all(partial(convert, quality=args.quality, short_size=args.short_size), clips, args.nproc, "video2pkl")
     failures += failed
-    write_failures(args.target_dir, failures)
+    report = Path(args.target_dir) / "failed.csv"
+    write_failures(report, failures)
     count = Counter(written)
     log.info("%d pickles written to %s, %d were already there, %d could not be made%s", count[True], args.target_dir, count[False],
-             len(failures), f": see {Path(args.target_dir) / 'failed.csv'}" if failures else "")
+             len(failures), f": see {report}" if failures else "")
     return 1 if failures else 0
 
 

@@ -12,7 +12,7 @@ import pytest
 from datareader import lists
 from datareader.kinetics import decode_jpeg, read_pickle
 from datareader.video import read_frames
-from dataset.kinetics import generate_label, video2pkl
+from dataset.kinetics import generate_label, make_list, video2pkl
 from support.clips import damage, write_clip
 from utils import cli
 from utils.errors import DataError
@@ -171,3 +171,25 @@ def test_the_old_command_lines_run_as_scripts(kinetics):
         done = subprocess.run([sys.executable, str(folder / words[0]), *words[1:]], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert Path("again.txt").read_text() == Path("kinetics400_label.txt").read_text() and len(list(Path("out").iterdir())) == 5
+
+
+def test_the_list_of_the_clips_that_are_there(kinetics, capsys):
+    cli.setup_log()
+    gone = kinetics / "train mp4" / LABELS[2] / "-_id2_000009_000019.mp4"
+    gone.unlink()
+    assert make_list.main(["k.csv", "train mp4", "train.list"]) == 1
+    assert "4 clips listed in train.list, 1 left out: see train.list.missing.csv" in capsys.readouterr().out
+    items = lists.read_clip_list("train.list", "TRAIN.filelist", len(LABELS))
+    indices = {label: i for i, label in enumerate(sorted(LABELS))}
+    assert [(item.path.parent.name, item.label) for item in items] == [(label, indices[label]) for label in LABELS if label != LABELS[2]]
+    assert all(item.path.is_file() for item in items)
+    with open("train.list.missing.csv", encoding="utf-8", newline="") as file:
+        assert [Path(row["sample"]).name for row in csv.DictReader(file)] == [gone.name]
+    write_clip(gone, frames=3)
+    assert make_list.main(["k.csv", "train mp4", "train.list"]) == 0 and not Path("train.list.missing.csv").exists()
+
+
+def test_a_list_of_nothing_is_refused(kinetics):
+    with pytest.raises(DataError, match="'elsewhere' holds none of the 5 clips of 'k.csv'; the first would be 'elsewhere/mass"):
+        make_list.main(["k.csv", "elsewhere", "train.list"])
+    assert not Path("train.list").exists()
