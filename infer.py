@@ -5,8 +5,6 @@
 
 Exit status 1 says that some clips could not be read; each is named with its reason, and the others are classified.
 """
-from pathlib import Path
-
 from utils import cli
 
 
@@ -30,6 +28,7 @@ def main(argv=None):
     from engine import Predictor, summary
     from engine.configuration import configure
     from metrics import report
+    from utils import remote
     from utils.config import describe
     from utils.files import writable_folder
     cli.log_arguments(args)
@@ -45,7 +44,7 @@ def main(argv=None):
     results = predictor.predict(clips, topk=args.infer_topk)
     for result in results[::args.log_interval] if args.log_interval > 0 else []:
         print(report.text(result, min(args.infer_topk, predictor.config.MODEL.topk)))
-    paths = report.write_inference(Path(args.save_dir) / f"{predictor.model.name}_infer_result", results)
+    paths = report.write_inference(remote.join(args.save_dir, f"{predictor.model.name}_infer_result"), results)
     failed = sum("error" in result for result in results)
     cli.log.info("[INFER] infer finished. classified %d of %d", len(results) - failed, len(results))
     cli.log.info("written: %s", ", ".join(map(str, paths)))

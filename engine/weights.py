@@ -10,7 +10,7 @@ import numpy as np
 
 from engine import checkpoint, formats
 from models import resnet_names
-from utils import download
+from utils import download, remote
 from utils.errors import WeightsError
 
 log = logging.getLogger("zoo")
@@ -40,14 +40,23 @@ class Report:
         return "\n".join(lines)
 
 
+def file_of(source, model):
+    """The local file or folder that a path or address in any spelling means. Raises WeightsError where there is none."""
+    if download.is_object(source):
+        prefix = checkpoint.resolve(source, model)
+        meant = f"{prefix}.pdparams" if checkpoint.state_of(prefix) or not remote.exists(source) else source
+        return download.fetch(meant)
+    path = download.fetch(source)
+    if not path.is_file() or path.suffix in (".pdopt", ".json"):        # of a checkpoint: its weights are meant
+        path = checkpoint.resolve(path, model)
+    return formats.found(path)
+
+
 def read(source, model, shapes):
     """`formats.Weights` of a path or address in any readable form and spelling, or of a dictionary. `shapes` are the model's."""
     if isinstance(source, dict):
         return formats.Weights(model.translate({name: np.asarray(value) for name, value in source.items()}), [])
-    path = download.fetch(source)
-    if not path.is_file() or path.suffix in (".pdopt", ".json"):        # of a checkpoint: its weights are meant
-        path = checkpoint.resolve(path, model.name)
-    arrays, skipped = formats.read(path, shapes, model.optional)
+    arrays, skipped = formats.read(file_of(source, model.name), shapes, model.optional)
     return formats.Weights(model.translate(arrays), skipped)
 
 

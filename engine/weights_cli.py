@@ -9,17 +9,16 @@ are translated to those used here. The ending of OUT decides: .pdparams, .npz or
 """
 import numpy as np
 
-from engine import checkpoint, formats, weights
+from engine import formats, weights
 from engine.configuration import configure
 from engine.graph import Graph
-from utils import cli, download
+from utils import cli
 
 
 def read(args):
     """`formats.Weights` of PATH, for --model if one is given."""
     if not args.model:
-        path = download.fetch(args.path)
-        return formats.read(path if path.exists() else checkpoint.resolve(path, ""))
+        return formats.read(weights.file_of(args.path, ""))
     model_class, config = configure(args.model, overrides=dict(args.override))
     model = model_class(config, "infer")
     return weights.read(args.path, model, Graph(model).shapes)

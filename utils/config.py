@@ -12,7 +12,8 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from utils.errors import ConfigError, unknown
+from utils import remote
+from utils.errors import ConfigError, ObjectError, nearest, unknown
 from utils.settings import MODES
 
 log = logging.getLogger("zoo")
@@ -33,10 +34,13 @@ def literal(text):
 
 
 def locate(path):
-    """The file that `path` means: itself, its sibling with another ending, or the shipped file of that name."""
-    path = Path(path)
-    if path.is_file():
+    """The file that `path` means: itself, its sibling with another ending, or the shipped file of that name; or an address."""
+    if remote.is_remote(path) or Path(path).is_file():
         return path
+    path = Path(path)
+    if path.is_dir():
+        inside = nearest("clips.yaml", [found.name for found in path.iterdir() if found.suffix in (".yaml", ".yml", ".txt")])
+        raise ConfigError(f"--config '{path}' is a folder; give a file in it" + (f", such as '{path / inside}'" if inside else ""))
     stem = _RENAMED.get(path.stem, path.stem)
     for folder in (path.parent, SHIPPED):
         for ending in (".yaml", ".yml", ".txt"):
@@ -52,11 +56,35 @@ def read(path):
     """{section: {key: value}} of a `.yaml`/`.yml` file or of an old INI file (any other ending)."""
     path = locate(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        sections = _from_yaml(text) if path.suffix in (".yaml", ".yml") else _from_ini(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, configparser.Error, ValueError) as error:
-        raise ConfigError(f"config '{path}' cannot be read: {error}") from error
-    return sections
+        with remote.reading(path) as file:
+            text = file.read_text(encoding="utf-8-sig")
+        return _from_yaml(text) if remote.suffix(path) in (".yaml", ".yml") else _from_ini(text)
+    except ObjectError as error:
+        raise ConfigError(f"config {error}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ConfigError(f"config '{path}'" + (f", line {mark.line + 1}: " if mark else ": ") +
+                          " ".join(part for part in (error.problem, error.context) if part) +
+                          "; expected sections of indented `key: value` lines; quote a value that holds : # or brackets") from error
+    except configparser.Error as error:
+        raise ConfigError(f"config '{path}'{_ini_problem(error)}; expected [SECTION] lines and `key = value` lines") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigError(f"config '{path}' cannot be read: {reason}") from error
+
+
+def _ini_problem(error):
+    """Where and what configparser stumbled over, in one line."""
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f", line {error.lineno}: '{error.line.strip()}' stands before any section"
+    if isinstance(error, configparser.ParsingError):
+        number, text = error.errors[0]
+        return f", line {number}: {text} is no `key = value`"
+    if isinstance(error, configparser.DuplicateOptionError):
+        return f", line {error.lineno}: '{error.option}' stands twice in [{error.section}]; keep one"
+    if isinstance(error, configparser.DuplicateSectionError):
+        return f", line {error.lineno}: [{error.section}] stands there twice; keep one"
+    return ": " + " ".join(str(error).split())
 
 
 class _Strict(yaml.SafeLoader):
