@@ -154,8 +154,9 @@ def _fetch(address, target, size, key):
         if target.exists():
             return 0
         transfer.get(address, part, size)
-        os.replace(part, target)
-        return target.stat().st_size
+        fetched = part.stat().st_size
+        os.replace(part, target)        # from here on somebody else may remove it again
+        return fetched
 
 
 def _limit():

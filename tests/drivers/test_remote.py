@@ -5,10 +5,14 @@ import re
 
 import numpy as np
 import pytest
+import yaml
 
+from dataset.youtube8m import synthetic
 from engine import checkpoint
 from support import drivers, tiny
 from support.s3 import s3  # noqa: F401  (fixture)
+from utils import config
+from utils.errors import CheckpointError
 
 
 @pytest.fixture
@@ -25,7 +29,7 @@ def keys(bucket, **more):
                        "TRAIN.seed": 7, **more})
 
 
-def test_all_of_it_in_a_bucket(bucket, tmp_path, capsys, monkeypatch):
+def test_clips_checkpoint_and_results_in_a_bucket(bucket, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = bucket.url("run")
     code, output = drivers.status(capsys, "train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={run}", *keys(bucket))
@@ -33,31 +37,45 @@ def test_all_of_it_in_a_bucket(bucket, tmp_path, capsys, monkeypatch):
     assert bucket.names("run") == sorted(f"TSN_{name}{ending}" for name in ("epoch0", "latest", "best") for ending in checkpoint.ENDINGS)
     assert not list((tmp_path / "cache" / "outgoing").rglob("*.*")) and "hush-hush" not in output
 
-    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", f"--resume={run}/TSN_latest", f"--save_dir={run}",
-                                  "--keep_checkpoints=1", *keys(bucket, **{"TRAIN.epoch": 2}))
-    assert code == 0 and "epoch 1, batch 0, step 2" in output, output
-    assert "TSN_epoch1.json" in bucket.names("run") and not [name for name in bucket.names("run") if "epoch0" in name]
-
-    code, output = drivers.status(capsys, "test.py", f"--weights={run}/TSN_best.pdparams", "--model_name=TSN", f"--save_dir={run}/scores")
-    assert code == 0 and "scored 4 of 4" in output
-    assert bucket.names("run/scores") == ["TSN_confusion.csv", "TSN_per_class.csv", "TSN_predictions.csv", "TSN_test_result.json"]
-
     bucket.put((tmp_path / "clips" / "clips.list").read_bytes() + b"absent.mp4 0\n", "clips/more.list")
     code, output = drivers.status(capsys, "infer.py", f"--weights={run}", "--model_name=TSN", f"--filelist={bucket.url('clips/more.list')}",
                                   f"--save_dir={run}/results")
     assert code == 1 and "classified 4 of 5" in output and "clips/absent.mp4': cannot be fetched (no such object)" in output
-    results = pickle.loads(read(bucket, "run/results/TSN_infer_result"))
+    results = pickle.loads(bucket.read("run/results/TSN_infer_result"))
     assert [row[0] for row in results] == [f"clip {i} (é).mp4" for i in range(4)]
-    rows = json.loads(read(bucket, "run/results/TSN_infer_result.json"))
+    rows = json.loads(bucket.read("run/results/TSN_infer_result.json"))
     assert rows[0]["names"][0] in ("dark room", "bright room") and "no such object" in rows[4]["error"]
-    code, output = drivers.status(capsys, "infer.py", f"--weights={run}", "--model_name=TSN", f"--video_path={bucket.url('clips')}",
+    code, output = drivers.status(capsys, "infer.py", f"--weights={run}/TSN_best.pdparams", f"--video_path={bucket.url('clips')}",
                                   f"--save_dir={tmp_path / 'out'}")
     assert code == 0 and "classified 4 of 4" in output
 
 
-def read(bucket, path):
-    from utils import transfer
-    return transfer._filesystem("s3").cat_file(f"bucket/{path}")
+def test_shards_resuming_and_scores_in_a_bucket(s3, tmp_path, capsys, monkeypatch):  # noqa: F811
+    """With a cache that holds hardly anything, so that what is needed again is fetched again."""
+    monkeypatch.setenv("ZOO_CACHE_GB", "0.00001")
+    synthetic.make(tmp_path / "data", "pkl", train=12, val=4, shard=4, classes=6, frames=5)
+    synthetic.make(tmp_path / "data", "tfrecord", train=4, val=7, shard=4, classes=6, frames=5)
+    for folder in ("train", "val"):
+        s3.upload(tmp_path / "data" / folder, folder)
+    s3.put("\n".join(sorted(f"train/{name}" for name in s3.names("train") if not name.endswith(".list"))).encode(), "train.list")
+    s3.put("\n".join(sorted(f"val/{name}" for name in s3.names("val") if name.endswith(".tfrecord"))).encode(), "val.list")
+    settings = {"MODEL.seg_num": 4, "MODEL.cluster_nums": "[2, 2]", "MODEL.hidden_sizes": "[16, 16]", "MODEL.num_classes": 6,
+                "MODEL.topk": 5, "TRAIN.filelist": s3.url("train.list"), "TRAIN.batch_size": 4, "TRAIN.seed": 7,
+                **{f"{section}.{key}": value for section in ("VALID", "TEST") for key, value in (("filelist", s3.url("val.list")),
+                                                                                                ("batch_size", 4))}}
+    s3.put(yaml.safe_dump(config.nested(settings)).encode(), "own.yaml")
+    common = ["--model_name=AttentionCluster", f"--config={s3.url('own.yaml')}"]
+    resume = [f"--resume={s3.url('run/AttentionCluster_latest')}", "--keep_checkpoints=1"]
+    for folder, epochs, more in (("whole", 2, []), ("run", 1, []), ("run", 2, resume)):
+        words = [f"--epoch={epochs}", f"--save_dir={s3.url(folder)}", *more]
+        code, output = drivers.status(capsys, "train.py", *common, *words)
+        assert code == 0, output
+    assert "epoch 1, batch 0" in output and not [name for name in s3.names("run") if "epoch0" in name]
+    (one, _, _), (other, _, _) = (checkpoint.load(s3.url(f"{folder}/AttentionCluster_latest")) for folder in ("whole", "run"))
+    assert one and all((one[name] == other[name]).all() for name in one)
+    code, output = drivers.status(capsys, "test.py", *common, f"--weights={s3.url('run')}", f"--save_dir={s3.url('scores')}")
+    assert code == 0 and "scored 7 of 7" in output
+    assert s3.names("scores") == ["AttentionCluster_per_class.csv", "AttentionCluster_test_result.json"]
 
 
 def test_training_from_a_bucket_is_training_from_a_folder(bucket, tmp_path, capsys):
@@ -76,7 +94,7 @@ def test_an_absent_clip_is_replaced_in_training(bucket, tmp_path, capsys):
                                   "--valid_interval=0", *keys(bucket, **{"TRAIN.filelist": bucket.url("clips/more.list"),
                                                                          "TRAIN.batch_size": 1}))
     assert code == 0 and "1 of 5 train samples cannot be read" in output
-    assert b"absent.mp4,'s3://bucket/clips/absent.mp4': cannot be fetched (no such object)" in read(bucket, "run/bad_samples.csv")
+    assert b"absent.mp4,'s3://bucket/clips/absent.mp4': cannot be fetched (no such object)" in bucket.read("run/bad_samples.csv")
 
 
 def test_a_server_that_goes_away_in_mid_epoch(bucket, tmp_path, monkeypatch):
@@ -104,8 +122,7 @@ def test_a_server_that_goes_away_in_mid_epoch(bucket, tmp_path, monkeypatch):
     assert state["epoch"] == 0 and 1 <= state["batch"] < 40
 
 
-def test_an_upload_that_fails_loses_nothing(bucket, tmp_path, capsys):
-    from utils.errors import CheckpointError
+def test_an_upload_that_fails_loses_nothing(bucket):
     state = {"format": 1, "epoch": 3, "batch": 0, "seed": 7, "steps_per_epoch": 2, "best": None, "history": [], "class_names": [],
              "config": {}}
     bucket.stop()
@@ -123,7 +140,7 @@ def test_an_upload_that_fails_loses_nothing(bucket, tmp_path, capsys):
     (["train.py", "--pretrain=none", "-o", "TRAIN.filelist=s3://bucket/clips"], "'s3://bucket/clips' is a folder; expected a file"),
     (["test.py", "--weights=s3://bucket/run/TSN_best"], "'s3://bucket/run/TSN_best.pdparams' cannot be fetched (no such object)"),
     (["test.py", "--config=s3://bucket/no.yaml"], "config 's3://bucket/no.yaml' cannot be fetched (no such object)"),
-    (["infer.py", "--weights=gs://bucket/TSN"], "addresses that start with gs:// need the package gcsfs, which is not installed: pip install gcsfs"),
+    (["infer.py", "--weights=gs://bucket/TSN"], "gs:// need the package gcsfs, which is not installed: pip install gcsfs"),
     (["infer.py", "--weights=ftp://bucket/TSN"], "addresses start with https://, http://, s3:// or gs://"),
 ])
 def test_wrong_addresses_are_named(bucket, tmp_path, capsys, monkeypatch, words, message):

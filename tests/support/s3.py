@@ -1,5 +1,6 @@
 """An S3 server of our own on this machine, and the environment that leads to it. All of them in a process share their content."""
 import urllib.request
+from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -17,18 +18,22 @@ class Server:
         self.running.start()
         host, port = self.running.get_host_and_port()
         urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
-        self.environment = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "hush-hush",
-                            "AWS_DEFAULT_REGION": "us-east-1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+        self.environment = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "testing",
+                            "AWS_SECRET_ACCESS_KEY": "hush-hush", "AWS_DEFAULT_REGION": "us-east-1",
+                            "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
     def url(self, path):
         return f"s3://{BUCKET}/{path}"
 
     def upload(self, folder, path):
-        for file in folder.iterdir():
+        for file in filter(Path.is_file, folder.iterdir()):
             self.put(file.read_bytes(), f"{path}/{file.name}")
 
     def put(self, data, path):
         transfer._filesystem("s3").pipe_file(f"{BUCKET}/{path}", data)
+
+    def read(self, path):
+        return transfer._filesystem("s3").cat_file(f"{BUCKET}/{path}")
 
     def names(self, path):
         return sorted(found.rpartition("/")[2] for found in transfer._filesystem("s3").find(f"{BUCKET}/{path}"))
