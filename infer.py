@@ -11,7 +11,7 @@ from utils import cli
 def parse(argv):
     parser = cli.Parser(prog="infer.py", description=__doc__)
     cli.add_common(parser)
-    parser.add_argument("--weights", help="checkpoint or weights, in any form; default: the released ones")
+    parser.add_argument("--weights", type=cli.given, help="checkpoint or weights, in any form; default: the released ones")
     parser.add_argument("--filelist", help="list of samples; labels are not needed (default: INFER.filelist)")
     parser.add_argument("--video_path", action="append", default=[], metavar="PATH",
                         help="a clip, or a folder of clips, instead of a list; may be repeated")
@@ -25,6 +25,7 @@ def main(argv=None):
     args = parse(argv)
     if cli.list_weights(args):
         return 0
+    from datareader import lists
     from engine import Predictor, summary
     from engine.configuration import configure
     from metrics import report
@@ -33,14 +34,18 @@ def main(argv=None):
     from utils.files import writable_folder
     cli.log_arguments(args)
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
+    model, config = configure(args.model_name, args.config, overrides, args.weights)
     if args.summary:
-        model, config = configure(args.model_name, args.config, overrides, args.weights)
         print(summary.line(model(config, "infer")))
         return 0
     writable_folder(args.save_dir, "--save_dir")
+    clips = [path for path in args.video_path or [getattr(config.INFER, "video_path", None)] if path]
+    if clips:                   # what is missing is said before a graph is built for it
+        lists.require(clips)
+    else:
+        lists.read_lines(config.INFER.filelist, "INFER.filelist")
     predictor = Predictor(args.model_name, args.config, args.weights, overrides, args.use_gpu)
     print(describe(predictor.config, "infer"))
-    clips = [path for path in args.video_path or [getattr(predictor.config.INFER, "video_path", None)] if path]
     results = predictor.predict(clips, topk=args.infer_topk)
     for result in results[::args.log_interval] if args.log_interval > 0 else []:
         print(report.text(result, min(args.infer_topk, predictor.config.MODEL.topk)))

@@ -39,7 +39,7 @@ def main(argv=None):
     args = parse(argv)
     if cli.list_weights(args):
         return 0
-    from engine import summary
+    from engine import summary, weights
     from engine.configuration import choose_gpu, class_names, configure
     from engine.trainer import Trainer
     from utils import remote
@@ -57,6 +57,9 @@ def main(argv=None):
         from dataset.check import check_config
         modes = ("train", "valid") if args.valid_interval > 0 else ("train",)
         return check_config(config, class_names(config), remote.join(args.save_dir, "check_data.csv"), modes)
+    for source in (args.resume, args.pretrain):
+        if source and source.lower() != "none":
+            weights.file_of(source, model.name)             # a missing one is noticed before a graph is built for it
     writable_folder(args.save_dir, "--save_dir")
     print(describe(config, "train"))
     trainer = Trainer(model, config, args.save_dir, choose_gpu(args.use_gpu), args.log_interval, args.valid_interval, args.keep_checkpoints,

@@ -26,6 +26,11 @@ CLIPS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"
 
 def read_lines(path, key):
     """Non-empty lines of a list; DataError names the file and the config key that asked for it."""
+    return [line for _, line in numbered_lines(path, key)]
+
+
+def numbered_lines(path, key):
+    """`read_lines`, each with its number in the file: (number, line)."""
     if not path:
         raise DataError(f"{key} is not set: give the path of a list, one sample a line")
     try:
@@ -39,8 +44,8 @@ def read_lines(path, key):
         raise DataError(f"list '{path}' is not text in UTF-8 (asked for by {key}): {error}; save it as UTF-8") from error
     except OSError as error:
         raise DataError(f"list '{path}' cannot be read (asked for by {key}): {error.strerror}") from error
-    lines = [line for line in lines if line]
-    wrong = next((line for line in lines if "\0" in line or len(line) > LONGEST_LINE), None)
+    lines = [(number, line) for number, line in enumerate(lines, 1) if line]
+    wrong = next((line for _, line in lines if "\0" in line or len(line) > LONGEST_LINE), None)
     if wrong:
         raise DataError(f"list '{path}' is no list of paths (asked for by {key}): it holds {wrong[:40]!r}...")
     if not lines:
@@ -57,8 +62,8 @@ def is_pickle(name, fallback):
 def read_clip_list(path, key, num_classes, labelled=True, data_root=None, fallback="pkl"):
     """Items of a clip list. Relative paths start from `data_root`, else from the list's folder, else (if only that one
     holds the first file) from the working folder. DataError for a line without a label or a label out of range."""
-    lines = read_lines(path, key)
-    parsed = [_parse(line, f"list '{path}', line {i}", num_classes, labelled, fallback) for i, line in enumerate(lines, 1)]
+    lines = numbered_lines(path, key)
+    parsed = [_parse(line, f"list '{path}', line {number}", num_classes, labelled, fallback) for number, line in lines]
     base = _base(path, data_root, [name for name, _ in parsed[:20]])
     return [Item(remote.join(base, name), label, name) for name, label in parsed]
 
@@ -94,6 +99,13 @@ def read_shard_list(path, key, data_root=None):
     return [Item(remote.join(base, line), None, line) for line in lines]
 
 
+def require(paths):
+    """DataError unless these files, folders and addresses are there."""
+    for path in paths:
+        if not remote.exists(path):
+            raise DataError(f"--video_path '{path}' does not exist; give a file, a folder, or an address of one")
+
+
 def find_clips(paths):
     """Items of files and folders given on the command line; folders are searched for clips and pickles, in sorted order."""
     return _find(paths, CLIPS + PICKLES, f"no clip ({', '.join(CLIPS)}) and no pickle")
@@ -110,13 +122,12 @@ def find_shards(paths):
 
 def _find(paths, endings, nothing):
     items = []
+    require(paths)
     for path in paths:
         if remote.is_remote(path) or Path(path).is_dir():
             items += [Item(found, None, str(found)) for found in _inside(path, endings, nothing)]
-        elif Path(path).exists():
-            items.append(Item(Path(path), None, str(path)))
         else:
-            raise DataError(f"--video_path '{path}' does not exist; give a file, a folder, or an address of one")
+            items.append(Item(Path(path), None, str(path)))
     return items
 
 

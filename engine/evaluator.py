@@ -47,9 +47,10 @@ def test(model_class, config, source, use_gpu=False, log_interval=1, save_dir="d
     model = model_class(config, "test")
     dataset = READERS[model.data].from_config(config, "test")
     loader = loader_for(dataset, config.TEST)
+    found = weights.require(source, model)
     device, graph = Device(use_gpu, inference=True), Graph(model)
     device.initialise(graph)
-    weights.put(weights.strict, device, graph, model, source)
+    weights.put(weights.strict, device, graph, model, found)
 
     new_metric, written = partial(METRICS[model.data], config.MODEL.num_classes, config.MODEL.topk), REPORTS[model.data]()
     metric = evaluate(device, graph, loader, new_metric, log_interval, "[EVAL] Batch", written.add)

@@ -60,15 +60,20 @@ def read(source, model, shapes):
     return formats.Weights(model.translate(arrays), skipped)
 
 
-def put(rule, device, graph, model, source):
-    """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report.
-
-    None stands for the released weights of the model. Raises ConfigError, WeightsError.
-    """
+def require(source, model):
+    """`source`, or, of None, the path of the model's released weights; see that it is there, and fetch what is far, before a graph is
+    built for it. Raises ConfigError, WeightsError."""
     if source is None:
         download.require_same_classes(model.name, model.keys.num_classes)
         log.warning("no --weights given: taking the RELEASED weights of %s, not any of your own", model.name)
         source = download.released(model.name)
+    if not isinstance(source, dict):
+        file_of(source, model.name)
+    return source
+
+
+def put(rule, device, graph, model, source):
+    """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report. Raises WeightsError."""
     values, report = rule(source, model, graph.shapes)
     device.set(values)
     log.info("%s", report)
@@ -117,6 +122,19 @@ def backbone(source, model, shapes):
         raise WeightsError(f"pretrained backbone '{report.source}': only {len(values)} of {len(inside)} tensors of {model.name} are in it; "
                            "give ImageNet ResNet weights of Paddle or torchvision, or `--pretrain none` to start from scratch")
     return values, report
+
+
+def differences(arrays, shapes, model):
+    """Sentences on what keeps {name: array} from being the weights of a model with these shapes; none if nothing does."""
+    present = [name for name in shapes if name in arrays]
+    wrong = _wrong_shapes({name: arrays[name] for name in present}, shapes)
+    missing = [name for name in shapes if name not in arrays and name not in model.optional]
+    unexpected = sorted(set(arrays) - set(shapes))
+    if not (wrong or missing):
+        return []
+    sentences = [f"{len(present)} of its {len(shapes)} tensors are there"]
+    sentences += [_list(names, names is wrong) for names in (wrong, missing) if names]
+    return sentences + [f"{len(unexpected)} unknown to it: {'; '.join(unexpected[:4])}"][:len(unexpected)]
 
 
 def _match(source, weights, shapes):
