@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from datareader import lists, video
-from utils import cli
+from utils import cli, remote
 from utils.errors import ConfigError, DataError
 from utils.files import replacing, writable_folder
 
@@ -113,9 +113,10 @@ def make(folder, share=0.2, out=None, seed=0):
     """Scan, check, split, write. Returns (training samples, validation samples, {unreadable path: reason}). Raises ZooError."""
     if not 0 < share < 1:
         raise ConfigError(f"--val '{share}': expected a share between 0 and 1, for example 0.2")
-    out = folder if out is None else out
+    found, out = find(folder), folder if out is None else out
+    if remote.is_remote(out):
+        raise ConfigError(f"--out '{out}' is an address; the lists are written into a folder of this machine: name one")
     writable_folder(out, "--out")
-    found = find(folder)
     bad = unreadable([path for clips in found.values() for path in clips])
     classes = {name: [path for path in clips if path not in bad] for name, clips in found.items()}
     try:

@@ -58,7 +58,7 @@ def found(path):
     for candidate in (Path(path), Path(f"{path}.pdparams")):
         if candidate.exists():
             return candidate
-    raise WeightsError(f"weights '{path}' do not exist, nor does '{candidate}'; check the path; {ACCEPTED}")
+    raise WeightsError(f"weights '{path}' do not exist, nor does '{candidate}'; {ACCEPTED}")
 
 
 def save(path, arrays):

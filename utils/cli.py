@@ -127,6 +127,6 @@ def run(main, argv=None):
         print(public(f"error: {kind}{error}"), file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
-        print("interrupted: what was not logged as saved or written is not there; start again", file=sys.stderr)
+        print("interrupted: only what is logged above as saved or written is there", file=sys.stderr)
         status = 130
     sys.exit(status or 0)

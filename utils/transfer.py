@@ -28,7 +28,7 @@ from utils.errors import ConfigError, ObjectError, RemoteError
 
 log = logging.getLogger("zoo")
 
-TRIES, DELAY, TIMEOUT = 5, 1.0, 30.0                # TIMEOUT: seconds without an answer
+TRIES, DELAY, TIMEOUT = 5, 1.0, 15.0                # TIMEOUT: seconds without an answer; all tries take less than sample_timeout
 BACKENDS = {"s3": "s3fs", "gs": "gcsfs"}            # the package that fsspec needs for a scheme
 OPTIONS = {"s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}}
 _CHUNK, _BLOCK, _LARGE = 1 << 18, 16 << 20, 16 << 20    # bytes: of a read, of a range asked for, from which a bar is shown

@@ -124,7 +124,7 @@ def test_an_unreadable_validation_list_costs_no_epoch(keys, tmp_path, capsys):
     (["train.py", "--model_name=TSN", "-o", "epoch"], "expected SECTION.key=value"),
     (["train.py", "--model_name=TSN", "-o", "TRAIN.filelist=nowhere.list"], "'nowhere.list' does not exist (asked for by TRAIN.filelist)"),
     (["test.py", "--model_name=TSN", "--weights=nowhere"], "nowhere"),
-    (["infer.py", "--model_name=TSN", "--video_path=a.mp4"], "--weights"),
+    (["infer.py", "--model_name=TSN", "--video_path=README.md"], "--weights is not given, and the released weights of TSN know 400"),
     (["infer.py", "--model_name=TSN", "--infer_topk=0"], "'0' is not a whole number of at least 1"),
     (["train.py", "--model_name=TSN", "--pretrain=none", "--save_dir=README.md"], "--save_dir 'README.md' cannot be made a folder"),
     (["test.py", "--model_name=TSN", "--save_dir=README.md/x"], "--save_dir 'README.md/x' cannot be made a folder"),
@@ -144,7 +144,7 @@ def test_wrong_command_lines(words, message, keys, capsys):
     (["test.py", "--weights=no/where"], "weights 'no/where' do not exist"),
     (["infer.py", "--weights=no/where"], "weights 'no/where' do not exist"),
     (["infer.py", "--weights={trained}", "--video_path=no/where"], "--video_path 'no/where' does not exist"),
-    (["infer.py", "--weights={trained}", "--filelist=no/where"], "list 'no/where' does not exist"),
+    (["infer.py", "--weights={trained}", "-o", "INFER.filelist=no/where"], "list 'no/where' does not exist"),
 ])
 def test_what_is_missing_is_noticed_before_a_graph_is_built(words, message, keys, trained, tmp_path, capsys, monkeypatch):
     built = []

@@ -94,6 +94,9 @@ def test_an_absent_clip_is_replaced_in_training(bucket, tmp_path, capsys):
                                   "--valid_interval=0", *keys(bucket, **{"TRAIN.filelist": bucket.url("clips/more.list"),
                                                                          "TRAIN.batch_size": 1}))
     assert code == 0 and "1 of 5 train samples cannot be read" in output
+    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", "--check_data", f"--save_dir={bucket.url('check')}",
+                                  *keys(bucket, **{"TRAIN.filelist": bucket.url("clips/more.list")}))
+    assert code == 1 and "1 of 9 cannot be read" in output and bucket.read("check/check_data.csv").count(b"no such object") == 1
     assert b"absent.mp4,'s3://bucket/clips/absent.mp4': cannot be fetched (no such object)" in bucket.read("run/bad_samples.csv")
 
 

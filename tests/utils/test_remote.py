@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from datareader import lists
+from datareader.video import read_frames
+from support import tiny
 from support.s3 import s3  # noqa: F401  (fixture)
 from support.web import Server
 from utils import remote, transfer
-from utils.errors import ConfigError, ObjectError, RemoteError, public
+from utils.errors import ConfigError, ObjectError, RemoteError, VideoError, public
 
 
 def cached():
@@ -94,6 +97,22 @@ def test_a_file_that_somebody_else_reads_stays(s3, monkeypatch):  # noqa: F811
     assert not file.exists()
 
 
+def test_many_readers_of_a_cache_that_is_too_small(web, monkeypatch):
+    """What one thread fetches others remove at once: nobody misses anything or waits for ever."""
+    monkeypatch.setenv("ZOO_CACHE_GB", "0.00001")
+    web.files = {str(i): bytes([i]) * 5000 for i in range(6)}
+
+    def read(number):
+        name = str(number * 7919 % 6)
+        with remote.reading(web.url(name)) as file:
+            return file.read_bytes() == web.files[name]
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(read, range(400)))
+    remote._make_room(remote.folder())                              # the last ones were still in use
+    assert sum(path.stat().st_size for path in cached()) <= 10_000
+
+
 def test_an_object_that_changed_is_fetched_by_the_next_run(s3):  # noqa: F811
     s3.put(b"old", "list")
     assert size_of(s3.url("list")) == 3
@@ -131,3 +150,16 @@ def test_settings_and_packages_are_checked(s3, monkeypatch):  # noqa: F811
     monkeypatch.setattr(transfer.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"s3:// need the package fsspec, which is not installed: pip install -e \"\.\[remote\]\""):
         transfer._filesystem("s3")
+
+
+def test_a_list_on_a_web_server_and_what_it_names(web, tmp_path):
+    """Entries are relative to the list; an address may be signed; a clip that is not there is named by its own address."""
+    tiny.make_clips(tmp_path / "clips", count=1, name="a.mp4")
+    web.files["lists/a.mp4"] = web.files["b?sign=secret"] = (tmp_path / "clips" / "a.mp4").read_bytes()
+    web.files["lists/infer.list"] = f"a.mp4\n\n{web.url('b?sign=secret')}\nabsent.mp4\n".encode()
+    items = lists.read_clip_list(web.url("lists/infer.list"), "INFER.filelist", 2, labelled=False)
+    assert [str(item.path) for item in items] == [web.url("lists/a.mp4"), web.url("b?sign=secret"), web.url("lists/absent.mp4")]
+    for item in items[:2]:
+        assert read_frames(item.path, lambda count: [0, count - 1]).shape == (2, 48, 64, 3)
+    with pytest.raises(VideoError, match="lists/absent.mp4': cannot be fetched .HTTP 404"):
+        read_frames(items[2].path, lambda count: [0])
