@@ -75,7 +75,7 @@ def _wrong_label(label, num_classes):
 def _inspect(job):
     """What is in a file, as fields of Sample."""
     path, pickled = job
-    size = {}
+    size = {"bytes": 0}
     try:
         with remote.reading(path) as file:
             size = {"bytes": os.path.getsize(file) if file.is_file() else 0}

@@ -54,7 +54,7 @@ class Trainer:
         self.graph = Graph(self.model, training=True)
         self._check_prefixes()
         self.valid_graph = Graph(model_class(config, "valid")) if self.valid_data else None
-        self.epoch, self.batch, self.best, self.history = 0, 0, None, []
+        self.epoch, self.batch, self.best, self.history, self.first_kept = 0, 0, None, [], 0
 
     def _check_prefixes(self):
         """Say what fine-tuning settings do; ConfigError for a prefix that no parameter has."""
@@ -243,8 +243,10 @@ class Trainer:
             checkpoint.link(self._prefix(f"epoch{done}"), self._prefix("best"))
         log.info("saved '%s'%s", self._prefix(f"epoch{done}"), f", the best so far: {key} {result[key]:.2f}" if is_best else "")
         self._list_bad("train", self.train_data, self.loader.bad)
-        for old in range(done - self.keep + 1 if self.keep > 0 else 0):
+        first_kept = done - self.keep + 1 if self.keep > 0 else 0
+        for old in range(self.first_kept, first_kept):
             checkpoint.remove(self._prefix(f"epoch{old}"))
+        self.first_kept = max(self.first_kept, first_kept)
 
     def _save_interrupted(self):
         self._save(self._prefix("latest"))

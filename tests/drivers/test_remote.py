@@ -11,8 +11,8 @@ from dataset.youtube8m import synthetic
 from engine import checkpoint
 from support import drivers, tiny
 from support.s3 import s3  # noqa: F401  (fixture)
-from utils import config
-from utils.errors import CheckpointError
+from utils import config, remote
+from utils.errors import CheckpointError, RemoteError
 
 
 @pytest.fixture
@@ -125,14 +125,32 @@ def test_a_server_that_goes_away_in_mid_epoch(bucket, tmp_path, monkeypatch):
     assert state["epoch"] == 0 and 1 <= state["batch"] < 40
 
 
+STATE = {"format": 1, "epoch": 3, "batch": 0, "seed": 7, "steps_per_epoch": 2, "best": None, "history": [], "class_names": [], "config": {}}
+
+
 def test_an_upload_that_fails_loses_nothing(bucket):
-    state = {"format": 1, "epoch": 3, "batch": 0, "seed": 7, "steps_per_epoch": 2, "best": None, "history": [], "class_names": [],
-             "config": {}}
     bucket.stop()
     with pytest.raises(CheckpointError, match="TSN_latest' was not written: .*kept on this machine: --resume '.*outgoing") as caught:
-        checkpoint.save(bucket.url("run/TSN_latest"), {"w": np.ones(3, np.float32)}, {}, state)
+        checkpoint.save(bucket.url("run/TSN_latest"), {"w": np.ones(3, np.float32)}, {}, STATE)
     kept = re.search(r"--resume '(.*)'", str(caught.value))[1]
     assert checkpoint.load(kept)[0]["w"].tolist() == [1, 1, 1]
+
+
+def test_an_upload_that_stops_half_way_leaves_no_checkpoint(bucket, tmp_path):
+    """Not one made of two."""
+    prefix = bucket.url("run/TSN_latest")
+    checkpoint.save(prefix, {"w": np.ones(3, np.float32)}, {}, STATE)
+    assert checkpoint.load(prefix)[0]["w"].tolist() == [1, 1, 1]
+    checkpoint.save(tmp_path / "new", {"w": np.zeros(3, np.float32)}, {}, STATE)
+
+    def upload(ending):
+        if ending == ".pdopt":
+            raise RemoteError("gone")
+        remote.publish(f"{tmp_path / 'new'}{ending}", f"{prefix}{ending}")
+
+    with pytest.raises(CheckpointError, match="TSN_latest' was not written: gone; here"):
+        checkpoint._replace(prefix, upload, "; here")
+    assert checkpoint.state_of(prefix) is None and bucket.names("run") == ["TSN_latest.pdopt", "TSN_latest.pdparams"]
 
 
 @pytest.mark.parametrize("words, message", [
