@@ -5,15 +5,13 @@
 
 Exit status 1 says that some clips could not be read; each is named with its reason, and the others are classified.
 """
-from pathlib import Path
-
 from utils import cli
 
 
 def parse(argv):
     parser = cli.Parser(prog="infer.py", description=__doc__)
     cli.add_common(parser)
-    parser.add_argument("--weights", help="checkpoint or weights, in any form; default: the released ones")
+    parser.add_argument("--weights", type=cli.given, help="checkpoint or weights, in any form; default: the released ones")
     parser.add_argument("--filelist", help="list of samples; labels are not needed (default: INFER.filelist)")
     parser.add_argument("--video_path", action="append", default=[], metavar="PATH",
                         help="a clip, or a folder of clips, instead of a list; may be repeated")
@@ -27,25 +25,31 @@ def main(argv=None):
     args = parse(argv)
     if cli.list_weights(args):
         return 0
+    from datareader import lists
     from engine import Predictor, summary
     from engine.configuration import configure
     from metrics import report
+    from utils import remote
     from utils.config import describe
     from utils.files import writable_folder
     cli.log_arguments(args)
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
+    model, config = configure(args.model_name, args.config, overrides, args.weights)
     if args.summary:
-        model, config = configure(args.model_name, args.config, overrides, args.weights)
         print(summary.line(model(config, "infer")))
         return 0
     writable_folder(args.save_dir, "--save_dir")
+    clips = [path for path in args.video_path or [getattr(config.INFER, "video_path", None)] if path]
+    if clips:                   # what is missing is said before a graph is built for it
+        lists.require(clips)
+    else:
+        lists.read_lines(config.INFER.filelist, "INFER.filelist")
     predictor = Predictor(args.model_name, args.config, args.weights, overrides, args.use_gpu)
     print(describe(predictor.config, "infer"))
-    clips = [path for path in args.video_path or [getattr(predictor.config.INFER, "video_path", None)] if path]
     results = predictor.predict(clips, topk=args.infer_topk)
     for result in results[::args.log_interval] if args.log_interval > 0 else []:
         print(report.text(result, min(args.infer_topk, predictor.config.MODEL.topk)))
-    paths = report.write_inference(Path(args.save_dir) / f"{predictor.model.name}_infer_result", results)
+    paths = report.write_inference(remote.join(args.save_dir, f"{predictor.model.name}_infer_result"), results)
     failed = sum("error" in result for result in results)
     cli.log.info("[INFER] infer finished. classified %d of %d", len(results) - failed, len(results))
     cli.log.info("written: %s", ", ".join(map(str, paths)))

@@ -24,6 +24,8 @@ setup(
     extras_require={
         "cpu": ["paddlepaddle>=2.6.2,<4"],      # 3.3.1 is the version developed on
         "gpu": ["paddlepaddle-gpu>=2.6.2"],
-        "dev": ["pytest>=8", "ruff>=0.6"],
+        "remote": ["aiohttp>=3.9", "fsspec>=2024.2", "s3fs>=2024.2"],       # s3:// addresses; gs:// needs gcsfs, http(s):// nothing
+        # moto with flask: the S3 server of the tests
+        "dev": ["pytest>=8", "ruff>=0.6", "aiohttp>=3.9", "fsspec>=2024.2", "s3fs>=2024.2", "moto[s3]>=5", "flask>=3", "flask-cors>=5"],
     },
 )

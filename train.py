@@ -6,8 +6,6 @@
 
 Every key of a config, with its meaning, is in configs/<model>.yaml. Flags may be spelt with `-` or `_`.
 """
-from pathlib import Path
-
 from utils import cli
 
 
@@ -41,9 +39,10 @@ def main(argv=None):
     args = parse(argv)
     if cli.list_weights(args):
         return 0
-    from engine import summary
+    from engine import summary, weights
     from engine.configuration import choose_gpu, class_names, configure
     from engine.trainer import Trainer
+    from utils import remote
     from utils.config import describe
     from utils.files import writable_folder
     cli.log_arguments(args)
@@ -57,7 +56,10 @@ def main(argv=None):
     if args.check_data:
         from dataset.check import check_config
         modes = ("train", "valid") if args.valid_interval > 0 else ("train",)
-        return check_config(config, class_names(config), Path(args.save_dir) / "check_data.csv", modes)
+        return check_config(config, class_names(config), remote.join(args.save_dir, "check_data.csv"), modes)
+    for source in (args.resume, args.pretrain):
+        if source and source.lower() != "none":
+            weights.file_of(source, model.name)             # a missing one is noticed before a graph is built for it
     writable_folder(args.save_dir, "--save_dir")
     print(describe(config, "train"))
     trainer = Trainer(model, config, args.save_dir, choose_gpu(args.use_gpu), args.log_interval, args.valid_interval, args.keep_checkpoints,

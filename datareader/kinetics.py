@@ -4,8 +4,6 @@
 Several views of a video (num_clips x num_crops) are read at once: [views, seg_num*seglen, size, size, 3], each frame decoded
 and scaled once however many views share it. Randomness is a function of (seed, epoch, index) alone.
 """
-from pathlib import Path
-
 import cv2
 import numpy as np
 
@@ -13,7 +11,9 @@ from datareader import lists
 from datareader.sampling import frame_indices, segment_starts, view_starts
 from datareader.transforms import CropResize
 from datareader.video import read_frames
-from utils.errors import DataError, VideoError
+from utils import remote
+from utils.errors import DataError, ObjectError, VideoError
+from utils.files import not_a_file
 from utils.unpickle import load
 
 
@@ -111,10 +111,15 @@ class ClipDataset:
 
 def read_pickle(path):
     """(video_id, label, [JPEG bytes]) of a Kinetics pickle, written under Python 2 or 3. Raises VideoError."""
-    if not Path(path).is_file():
-        raise VideoError(path, "the file does not exist")
     try:
-        content = load(path, encoding="bytes")
+        with remote.reading(path) as file:
+            if not file.is_file():
+                raise VideoError(path, not_a_file(file))
+            content = load(file, encoding="bytes", what=str(path))
+    except VideoError:
+        raise
+    except ObjectError as error:
+        raise VideoError(path, error.reason) from error
     except DataError as error:
         raise VideoError(path, str(error)) from error
     if not isinstance(content, tuple | list) or len(content) != 3 or not isinstance(content[2], list | tuple):

@@ -4,6 +4,8 @@
     train_pkl/VZdC4pLA9tA_000002.pkl        a Kinetics pickle carries its own label
     /data/new/clip.mp4                      a clip to classify needs no label
     /data/yt8m/train0093.tfrecord           a shard of many videos' features carries their labels
+
+A list, and each file in it, may be at an address (utils/remote.py); entries of a remote list are relative to its folder too.
 """
 import csv
 import os
@@ -11,7 +13,8 @@ import re
 from collections import namedtuple
 from pathlib import Path
 
-from utils.errors import DataError
+from utils import remote
+from utils.errors import DataError, ObjectError
 
 Item = namedtuple("Item", "path label name")    # label None: inside the pickle, or not known; name: as the list wrote it
 
@@ -23,19 +26,26 @@ CLIPS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"
 
 def read_lines(path, key):
     """Non-empty lines of a list; DataError names the file and the config key that asked for it."""
+    return [line for _, line in numbered_lines(path, key)]
+
+
+def numbered_lines(path, key):
+    """`read_lines`, each with its number in the file: (number, line)."""
     if not path:
         raise DataError(f"{key} is not set: give the path of a list, one sample a line")
-    path = Path(path)
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+        with remote.reading(path) as file:
+            lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
+    except ObjectError as error:
+        raise DataError(f"list {error} (asked for by {key})") from error
     except FileNotFoundError:
         raise DataError(f"list '{path}' does not exist (asked for by {key})") from None
     except UnicodeDecodeError as error:
         raise DataError(f"list '{path}' is not text in UTF-8 (asked for by {key}): {error}; save it as UTF-8") from error
     except OSError as error:
         raise DataError(f"list '{path}' cannot be read (asked for by {key}): {error.strerror}") from error
-    lines = [line for line in lines if line]
-    wrong = next((line for line in lines if "\0" in line or len(line) > LONGEST_LINE), None)
+    lines = [(number, line) for number, line in enumerate(lines, 1) if line]
+    wrong = next((line for _, line in lines if "\0" in line or len(line) > LONGEST_LINE), None)
     if wrong:
         raise DataError(f"list '{path}' is no list of paths (asked for by {key}): it holds {wrong[:40]!r}...")
     if not lines:
@@ -45,23 +55,23 @@ def read_lines(path, key):
 
 def is_pickle(name, fallback):
     """Whether a listed file is a Kinetics pickle: by its ending, else by the `fallback` format."""
-    ending = Path(name).suffix.lower()
+    ending = remote.suffix(name)
     return ending in PICKLES or (ending not in CLIPS and fallback == "pkl")
 
 
 def read_clip_list(path, key, num_classes, labelled=True, data_root=None, fallback="pkl"):
     """Items of a clip list. Relative paths start from `data_root`, else from the list's folder, else (if only that one
     holds the first file) from the working folder. DataError for a line without a label or a label out of range."""
-    lines = read_lines(path, key)
-    parsed = [_parse(line, f"list '{path}', line {i}", num_classes, labelled, fallback) for i, line in enumerate(lines, 1)]
-    base = _base(Path(path), data_root, [name for name, _ in parsed[:20]])
-    return [Item(base / name, label, name) for name, label in parsed]
+    lines = numbered_lines(path, key)
+    parsed = [_parse(line, f"list '{path}', line {number}", num_classes, labelled, fallback) for number, line in lines]
+    base = _base(path, data_root, [name for name, _ in parsed[:20]])
+    return [Item(remote.join(base, name), label, name) for name, label in parsed]
 
 
 def _parse(line, where, num_classes, labelled, fallback):
     fields = line.rsplit(maxsplit=1)
     if len(fields) < 2 or not re.fullmatch(r"[+-]?[0-9]{1,9}", fields[1]):
-        if labelled and (not is_pickle(line, fallback) or Path(fields[0]).suffix.lower() in CLIPS):
+        if labelled and (not is_pickle(line, fallback) or remote.suffix(fields[0]) in CLIPS):
             raise DataError(f"{where}: '{line}' has no label; expected `path label`, for example `clips/run.mp4 3`")
         return line, None
     name, label = fields[0], int(fields[1])
@@ -72,11 +82,12 @@ def _parse(line, where, num_classes, labelled, fallback):
 
 def _base(path, data_root, names):
     if data_root:
-        root = Path(data_root)
-        if not root.is_dir():
-            raise DataError(f"data_root '{root}' is not a folder")
-        return root
-    beside, here = path.parent, Path()
+        if not remote.is_remote(data_root) and not Path(data_root).is_dir():
+            raise DataError(f"data_root '{data_root}' is not a folder")
+        return data_root
+    beside, here = remote.parent(path), Path()
+    if remote.is_remote(path):
+        return beside
     only_here = any(os.path.exists(here / name) for name in names) and not any(os.path.exists(beside / name) for name in names)
     return here if only_here else beside
 
@@ -84,8 +95,15 @@ def _base(path, data_root, names):
 def read_shard_list(path, key, data_root=None):
     """Items of a list of feature shards: the whole line is a path; relative ones start as in `read_clip_list`."""
     lines = read_lines(path, key)
-    base = _base(Path(path), data_root, lines[:20])
-    return [Item(base / line, None, line) for line in lines]
+    base = _base(path, data_root, lines[:20])
+    return [Item(remote.join(base, line), None, line) for line in lines]
+
+
+def require(paths):
+    """DataError unless these files, folders and addresses are there."""
+    for path in paths:
+        if not remote.exists(path):
+            raise DataError(f"--video_path '{path}' does not exist; give a file, a folder, or an address of one")
 
 
 def find_clips(paths):
@@ -96,7 +114,7 @@ def find_clips(paths):
 def find_shards(paths):
     """Items of feature shards and folders of them; DataError for a clip, which these models cannot see."""
     for path in paths:
-        if Path(path).suffix.lower() in CLIPS:
+        if remote.suffix(path) in CLIPS:
             raise DataError(f"--video_path '{path}' is a clip, but this model classifies YouTube-8M features, not pixels: give feature "
                             f"shards ({', '.join(SHARDS)}) or a --filelist of them; TSN and STNET classify clips")
     return _find(paths, SHARDS, f"no feature shard ({', '.join(SHARDS)})")
@@ -104,23 +122,33 @@ def find_shards(paths):
 
 def _find(paths, endings, nothing):
     items = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in endings)
-            if not found:
-                raise DataError(f"--video_path '{path}': the folder holds {nothing}")
-            items += [Item(p, None, str(p)) for p in found]
-        elif path.exists():
-            items.append(Item(path, None, str(path)))
+    require(paths)
+    for path in paths:
+        if remote.is_remote(path) or Path(path).is_dir():
+            items += [Item(found, None, str(found)) for found in _inside(path, endings, nothing)]
         else:
-            raise DataError(f"--video_path '{path}' does not exist")
+            items.append(Item(Path(path), None, str(path)))
     return items
+
+
+def _inside(folder, endings, nothing):
+    """The files of a folder, or at an address, that end so."""
+    try:
+        found = remote.files(folder) if remote.is_remote(folder) else sorted(Path(folder).rglob("*"))
+    except ObjectError as error:
+        raise DataError(f"--video_path {error}") from error
+    if found == [folder]:
+        return found
+    found = [path for path in found if remote.suffix(path) in endings]
+    if not found:
+        raise DataError(f"--video_path '{folder}': the folder holds {nothing}")
+    return found
 
 
 def read_names(path):
     """Class names in index order from a text file: `name` lines, or `name index` / `index name` lines that spell it out;
     or from YouTube-8M's vocabulary.csv."""
-    if Path(path).suffix.lower() == ".csv":
+    if remote.suffix(path) == ".csv":
         return _vocabulary(path)
     lines = read_lines(path, "class names")
     fields = [line.split() for line in lines]
@@ -135,9 +163,11 @@ def read_names(path):
 def _vocabulary(path):
     """Names from a CSV file with the columns Index and Name; a few classes have no name, but each a KnowledgeGraphId."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with remote.reading(path) as copy, open(copy, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         names = {int(row["Index"]): row["Name"] or row["KnowledgeGraphId"] for row in rows}
+    except ObjectError as error:
+        raise DataError(f"class names {error}") from error
     except OSError as error:
         raise DataError(f"class names '{path}' cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:

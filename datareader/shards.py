@@ -7,12 +7,13 @@ hold features of other widths.
 import threading
 from array import array
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
 
 from datareader import tfrecord
+from utils import remote
 from utils.errors import DataError
+from utils.files import not_a_file
 from utils.lazy_pickle import StoredArray, outline
 
 FRAMES = 300                    # YouTube-8M's longest video; tf2pkl wrote the same bound into a pickle's `nframes`
@@ -20,11 +21,12 @@ FRAMES = 300                    # YouTube-8M's longest video; tf2pkl wrote the s
 
 def open_shard(path, outlines):
     """The shard at `path`, its kind told by content. `outlines`: a `Recent` of `pickled_videos`. Raises DataError."""
-    if not Path(path).is_file():
-        raise DataError(f"'{path}' does not exist, or is no file")
     try:
-        with open(path, "rb") as file:
-            header = file.read(tfrecord.HEADER)
+        with remote.reading(path) as copy:
+            if not copy.is_file():                    # opening a pipe would wait for ever
+                raise DataError(f"'{path}' {not_a_file(copy)}")
+            with open(copy, "rb") as file:
+                header = file.read(tfrecord.HEADER)
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}") from error
     if not header:

@@ -13,6 +13,7 @@ import struct
 import google_crc32c
 import numpy as np
 
+from utils import remote
 from utils.errors import DataError
 
 WIDTHS = {"rgb": 1024, "audio": 128}                  # bytes a frame
@@ -65,7 +66,7 @@ def is_tfrecord(header):
 @contextlib.contextmanager
 def _opened(path, buffering=-1):
     try:
-        with open(path, "rb", buffering) as file:
+        with remote.reading(path) as copy, open(copy, "rb", buffering) as file:
             yield file
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}") from error

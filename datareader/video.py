@@ -14,7 +14,9 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from utils.errors import VideoError
+from utils import remote
+from utils.errors import ObjectError, VideoError
+from utils.files import not_a_file
 
 # What a file may hold. Left out: playlists, which name other files and may be waited on for ever, still pictures, text.
 FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,rm,mxf,dv,nut,wtv,gif"
@@ -87,16 +89,9 @@ def probe(path):
 
 @contextmanager
 def _opened(path):
-    """The video stream of a file; whatever FFmpeg cannot do with it, then or later, becomes a VideoError."""
-    if not os.path.exists(path):
-        raise VideoError(path, "no such file; check the path and the folder it is relative to")
-    if not os.path.isfile(path):                      # opening a pipe would wait for ever
-        raise VideoError(path, "not a file; expected a video")
-    if not os.path.getsize(path):
-        raise VideoError(path, "empty, 0 bytes; fetch it again or take it off the list")
+    """The video stream of a file or address; whatever FFmpeg cannot do with it, then or later, becomes a VideoError."""
     try:
-        with av.open(f"file:{os.fsdecode(path)}", container_options={"format_whitelist": FORMATS},
-                     metadata_errors="ignore") as container:  # without `file:` a name with a colon may be a protocol
+        with remote.reading(path) as file, _container(path, file) as container:
             stream = container.streams.best("video")
             if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
                 raise VideoError(path, "no video stream in it; expected a video")
@@ -104,8 +99,20 @@ def _opened(path):
                 raise VideoError(path, "no decoder for its codec; re-encode it, for example as H.264")
             stream.codec_context.thread_count = 1     # two threads cost 7 to 29 % more CPU: workers are the parallelism
             yield stream
+    except ObjectError as error:
+        raise VideoError(path, error.reason) from error
     except av.FFmpegError as error:
         raise VideoError(path, f"not a readable video ({error.strerror}); fetch it again or take it off the list") from error
+
+
+def _container(path, file):
+    """PyAV's of a local file, which messages call `path`."""
+    if not os.path.isfile(file):                      # opening a pipe would wait for ever
+        raise VideoError(path, not_a_file(file))
+    if not os.path.getsize(file):
+        raise VideoError(path, "empty, 0 bytes; fetch it again or take it off the list")
+    return av.open(f"file:{os.fsdecode(file)}", container_options={"format_whitelist": FORMATS},
+                   metadata_errors="ignore")          # without `file:` a name with a colon may be a protocol
 
 
 def _demux(stream):

@@ -21,9 +21,9 @@ from datareader.kinetics import decode_jpeg, read_pickle
 from datareader.video import probe, read_frames
 from dataset.conversion import each
 from dataset.verdict import verdict
-from utils import cli
+from utils import cli, remote
 from utils.clip_settings import ClipConfig
-from utils.errors import ConfigError, DataError, VideoError
+from utils.errors import ConfigError, DataError, ObjectError, VideoError
 from utils.files import replacing
 
 log = logging.getLogger("zoo")
@@ -50,7 +50,7 @@ class Sample:
 def read_samples(called, filelist, data_root=None, key="LIST"):
     """A Sample for each line of a list, files not yet opened; `key` is who asks for the list. Raises DataError."""
     items = lists.read_clip_list(filelist, key, 0, labelled=False, data_root=data_root)
-    return [Sample(called, item.name, str(item.path.resolve()), item.label) for item in items]
+    return [Sample(called, item.name, str(item.path if remote.is_remote(item.path) else item.path.resolve()), item.label) for item in items]
 
 
 def check(samples, num_classes=None, workers=2, fallback="mp4"):
@@ -75,10 +75,12 @@ def _wrong_label(label, num_classes):
 def _inspect(job):
     """What is in a file, as fields of Sample."""
     path, pickled = job
-    size = {"bytes": os.path.getsize(path) if os.path.isfile(path) else 0}
+    size = {"bytes": 0}
     try:
-        return size | (_pickle_facts(path) if pickled else _clip_facts(path))
-    except VideoError as error:
+        with remote.reading(path) as file:
+            size = {"bytes": os.path.getsize(file) if file.is_file() else 0}
+            return size | (_pickle_facts(path) if pickled else _clip_facts(path))
+    except (ObjectError, VideoError) as error:
         return size | {"problem": error.reason}
 
 
@@ -107,7 +109,7 @@ def _twins(sizes, workers):
 
 
 def _hash(path):
-    with open(path, "rb") as file:
+    with remote.reading(path) as copy, open(copy, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from datareader import lists, video
-from utils import cli
+from utils import cli, remote
 from utils.errors import ConfigError, DataError
-from utils.files import replacing
+from utils.files import replacing, writable_folder
 
 MINIMUM = 2                     # clips of a class: one to learn from, one to check with
 
@@ -113,7 +113,10 @@ def make(folder, share=0.2, out=None, seed=0):
     """Scan, check, split, write. Returns (training samples, validation samples, {unreadable path: reason}). Raises ZooError."""
     if not 0 < share < 1:
         raise ConfigError(f"--val '{share}': expected a share between 0 and 1, for example 0.2")
-    found = find(folder)
+    found, out = find(folder), folder if out is None else out
+    if remote.is_remote(out):
+        raise ConfigError(f"--out '{out}' is an address; the lists are written into a folder of this machine: name one")
+    writable_folder(out, "--out")
     bad = unreadable([path for clips in found.values() for path in clips])
     classes = {name: [path for path in clips if path not in bad] for name, clips in found.items()}
     try:
@@ -121,7 +124,7 @@ def make(folder, share=0.2, out=None, seed=0):
     except DataError as error:
         reasons = "".join(f"; '{path}': {reason}" for path, reason in list(bad.items())[:3])
         raise DataError(f"{error}{reasons}") from error
-    write(out or folder, classes, train, valid)
+    write(out, classes, train, valid)
     print(summary(classes, train, valid, bad))
     return train, valid, bad
 
@@ -130,8 +133,8 @@ def main(argv=None):
     parser = cli.Parser(prog="dataset/make_lists.py", description=__doc__)
     parser.add_argument("dir", help="folder with a subfolder of clips for each class")
     parser.add_argument("--val", type=float, default=0.2, help="share of each class that goes into val.list (default: 0.2)")
-    parser.add_argument("--out", help="folder of what is written (default: DIR)")
-    parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
+    parser.add_argument("--out", type=cli.given, help="folder of what is written (default: DIR)")
+    parser.add_argument("--seed", type=cli.at_least(0), default=0, help="of the split (default: 0)")
     args = parser.parse_args(argv)
     _, _, bad = make(args.dir, args.val, args.out, args.seed)
     return 1 if bad else 0

@@ -2,6 +2,9 @@
 
 Each file is written beside its target as `.new`, then renamed, the JSON last; the JSON holds the checksums of the other
 two. Whenever the process dies, either the old or the new checkpoint is whole, and `load` finishes an interrupted rename.
+
+A prefix may be an address. The checkpoint is then written in the cache's folder `outgoing` and uploaded; the JSON of an older one
+of that name is removed first and the new one comes last, so that what is there is whole or is no checkpoint.
 """
 import contextlib
 import errno
@@ -12,8 +15,8 @@ import shutil
 import zlib
 from pathlib import Path
 
-from utils import download
-from utils.errors import CheckpointError, DataError
+from utils import download, remote
+from utils.errors import CheckpointError, DataError, ObjectError, RemoteError
 from utils.unpickle import load as unpickle
 
 FILES = (".pdparams", ".pdopt")
@@ -25,10 +28,17 @@ STATE = {"epoch": int, "batch": int, "seed": int, "steps_per_epoch": int, "best"
 def save(prefix, parameters, accumulators, state):
     """Write a checkpoint. parameters, accumulators: {name: array}; state: what JSON can hold, with the keys of `STATE` and a
     `format`. Raises CheckpointError."""
+    if remote.is_remote(prefix):
+        staged = remote.staging(prefix)
+        save(staged, parameters, accumulators, state)
+        _replace(prefix, lambda ending: remote.publish(_at(staged, ending), _at(prefix, ending)),
+                 f"; the whole checkpoint is kept on this machine: --resume '{staged}'")
+        remove(staged)
+        return
     prefix = Path(prefix)
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
-        sums = {ending: _write(_new(prefix, ending), pickle.dumps(content, protocol=2))
+        sums = {ending: _write(_new(prefix, ending), pickle.dumps(content, protocol=4))
                 for ending, content in zip(FILES, (parameters, accumulators), strict=True)}
         text = json.dumps({**state, "crc32": sums}, indent=2, ensure_ascii=False)
         _write(_new(prefix, ".json"), text.encode())
@@ -42,7 +52,11 @@ def save(prefix, parameters, accumulators, state):
 
 
 def link(source, prefix):
-    """Give the checkpoint `source` a second name, at no cost of disk where the file system has hard links."""
+    """Give the checkpoint `source` a second name, at no cost of disk where the file system has hard links. Raises CheckpointError
+    for an address."""
+    if remote.is_remote(prefix):
+        _replace(prefix, lambda ending: remote.copy(_at(source, ending), _at(prefix, ending)), f"; '{source}' is whole")
+        return
     for ending in ENDINGS:
         target = _new(Path(prefix), ending)
         target.unlink(missing_ok=True)
@@ -53,29 +67,50 @@ def link(source, prefix):
     _finish(Path(prefix))
 
 
+def _replace(prefix, make, consolation):
+    """Make the three files at an address."""
+    try:
+        remote.remove(_at(prefix, ".json"))
+        for ending in ENDINGS:
+            make(ending)
+    except (ObjectError, RemoteError) as error:
+        raise CheckpointError(f"checkpoint '{prefix}' was not written: {error}{consolation}") from error
+
+
 def remove(prefix):
-    for ending in ENDINGS:
-        _at(prefix, ending).unlink(missing_ok=True)
+    """Remove a checkpoint, the JSON first: without it the rest is none. Raises CheckpointError for an address."""
+    for ending in reversed(ENDINGS):
+        if not remote.is_remote(prefix):
+            _at(prefix, ending).unlink(missing_ok=True)
+            continue
+        try:
+            remote.remove(_at(prefix, ending))
+        except (ObjectError, RemoteError) as error:
+            raise CheckpointError(f"checkpoint '{prefix}' was not removed: {error}") from error
 
 
 def resolve(path, model):
-    """The prefix that any spelling means: prefix, one of its files, a folder of checkpoints (its latest), or an address."""
-    path = download.fetch(path)
-    if path.is_dir() and _at(path / f"{model}_latest", ".json").exists():
-        return path / f"{model}_latest"
-    return path.with_suffix("") if path.suffix in ENDINGS else path
+    """The prefix that any spelling means: prefix, one of its files, a folder of checkpoints (its latest), or an address of these."""
+    if not download.is_object(path):
+        path = download.fetch(path)
+    latest = remote.join(path, f"{model}_latest")
+    if (remote.is_remote(path) or path.is_dir()) and remote.exists(_at(latest, ".json")):
+        return latest
+    path = remote.join(path)
+    return remote.join(str(path)[:-len(remote.suffix(path))]) if remote.suffix(path) in ENDINGS else path
 
 
 def state_of(prefix):
     """The JSON of a checkpoint, or None where there is none (released weights, say)."""
     path = _at(prefix, ".json")
-    if _new(Path(prefix), ".json").exists():
+    if not remote.is_remote(prefix) and _new(prefix, ".json").exists():
         _recover(Path(prefix))
-    if not path.is_file():
+    if not remote.exists(path) or (not remote.is_remote(path) and not path.is_file()):
         return None
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        with remote.reading(path) as file:
+            state = json.loads(file.read_text(encoding="utf-8"))
+    except (ObjectError, OSError, ValueError) as error:
         raise CheckpointError(f"checkpoint '{path}' cannot be read: {error}") from error
     if not isinstance(state, dict) or "format" not in state:            # Paddle writes programs as JSON beside parameters
         return None
@@ -88,15 +123,16 @@ def state_of(prefix):
 
 def load(prefix):
     """(parameters, accumulators, state) of a whole checkpoint. Raises CheckpointError, naming what is damaged."""
-    prefix, state = Path(prefix), state_of(prefix)
+    state = state_of(prefix)
     if state is None:
         raise CheckpointError(f"'{prefix}' is not a checkpoint: '{prefix}.json' is missing or not one of a checkpoint")
     contents = []
     for ending in FILES:
         path = _at(prefix, ending)
         try:
-            data = path.read_bytes()
-        except OSError as error:
+            with remote.reading(path) as file:
+                data = file.read_bytes()
+        except (ObjectError, OSError) as error:
             raise CheckpointError(f"checkpoint file '{path}' cannot be read: {error}") from error
         if zlib.crc32(data) != state["crc32"].get(ending):
             raise CheckpointError(f"checkpoint file '{path}' is damaged: its checksum is not the one in '{prefix}.json'; "
@@ -109,7 +145,7 @@ def load(prefix):
 
 
 def _at(prefix, ending):
-    return Path(f"{prefix}{ending}")
+    return remote.join(f"{prefix}{ending}")
 
 
 def _new(prefix, ending):

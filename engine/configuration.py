@@ -7,7 +7,8 @@ from datareader import lists
 from engine import checkpoint, compat
 from models import find
 from utils import config as configs
-from utils.errors import ConfigError
+from utils import remote
+from utils.errors import ConfigError, ObjectError
 
 log = logging.getLogger("zoo")
 
@@ -55,7 +56,7 @@ def class_names(config, source=None):
     model, labels = config.MODEL, getattr(config.INFER, "kinetics_labels", None)
     state = checkpoint.state_of(checkpoint.resolve(source, model.name)) if isinstance(source, str | Path) else None
     travelling = [str(name) for name in (state or {}).get("class_names", [])]
-    if model.class_names and (Path(model.class_names).exists() or not travelling):
+    if model.class_names and (remote.exists(model.class_names) or not travelling):
         names, origin = lists.read_names(model.class_names), model.class_names
     elif len(travelling) == model.num_classes:
         return travelling
@@ -72,8 +73,9 @@ def class_names(config, source=None):
 
 def _json_names(path):
     try:
-        names = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        with remote.reading(path) as file:
+            names = json.loads(file.read_text(encoding="utf-8"))
+    except (ObjectError, OSError, ValueError) as error:
         raise ConfigError(f"INFER.kinetics_labels '{path}' cannot be read: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"INFER.kinetics_labels '{path}': expected a JSON list of class names")

@@ -1,7 +1,6 @@
 """The evaluation loop: batches through a graph into a metric, and what test.py reports."""
 import logging
 from functools import partial
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -10,6 +9,7 @@ from engine import views, weights
 from engine.configuration import class_names
 from engine.graph import Device, Graph
 from metrics import METRICS, REPORTS, report
+from utils import remote
 from utils.errors import DataError
 
 log = logging.getLogger("zoo")
@@ -47,9 +47,10 @@ def test(model_class, config, source, use_gpu=False, log_interval=1, save_dir="d
     model = model_class(config, "test")
     dataset = READERS[model.data].from_config(config, "test")
     loader = loader_for(dataset, config.TEST)
+    found = weights.require(source, model)
     device, graph = Device(use_gpu, inference=True), Graph(model)
     device.initialise(graph)
-    weights.put(weights.strict, device, graph, model, source)
+    weights.put(weights.strict, device, graph, model, found)
 
     new_metric, written = partial(METRICS[model.data], config.MODEL.num_classes, config.MODEL.topk), REPORTS[model.data]()
     metric = evaluate(device, graph, loader, new_metric, log_interval, "[EVAL] Batch", written.add)
@@ -58,7 +59,7 @@ def test(model_class, config, source, use_gpu=False, log_interval=1, save_dir="d
     scored = len(dataset) - len(loader.bad)
     bad = [{"id": dataset.name(index), "error": reason} for index, reason in sorted(loader.bad.items())]
     paths = written.write(save_dir, model.name, class_names(config, source), metric)
-    paths.append(report.write_json(Path(save_dir) / f"{model.name}_test_result.json",
+    paths.append(report.write_json(remote.join(save_dir, f"{model.name}_test_result.json"),
                                    {**result, "scored": scored, "listed": len(dataset), "unreadable": bad}))
     for sample in bad:
         log.error("not scored: %s", sample["error"])

@@ -47,15 +47,18 @@ def read(path, shapes=None, optional=()):
     optional: names of `shapes` that the writer of a combined file may not have had (NEXTVLAD's eigen_param)
     Neither makes anything else fail: what is missing or of another shape is the caller's to judge. Raises WeightsError.
     """
-    found = Path(path)
-    if not found.exists():
-        found = Path(f"{path}.pdparams")
-    if not found.exists():
-        raise WeightsError(f"weights '{path}' do not exist, nor does '{found}'; {ACCEPTED}")
     try:
-        return _read(found, shapes, optional)
+        return _read(found(path), shapes, optional)
     except OSError as error:
         raise WeightsError(f"weights '{path}' cannot be read: {error}") from error
+
+
+def found(path):
+    """`path` if it exists, else with the ending .pdparams. Raises WeightsError."""
+    for candidate in (Path(path), Path(f"{path}.pdparams")):
+        if candidate.exists():
+            return candidate
+    raise WeightsError(f"weights '{path}' do not exist, nor does '{candidate}'; {ACCEPTED}")
 
 
 def save(path, arrays):
@@ -231,8 +234,8 @@ def _from_safetensors(dtype, shape, data):
 _READERS = {"pickle": _read_pickle, "npz": _read_npz, "safetensors": _read_safetensors, "PyTorch": torch_zip.read}
 
 _WRITERS = {
-    ".pdparams": lambda arrays, file: pickle.dump(arrays, file, protocol=2),
-    ".pdopt": lambda arrays, file: pickle.dump(arrays, file, protocol=2),
+    ".pdparams": lambda arrays, file: pickle.dump(arrays, file, protocol=4),
+    ".pdopt": lambda arrays, file: pickle.dump(arrays, file, protocol=4),
     ".npz": lambda arrays, file: np.savez(file, **arrays),
     ".safetensors": lambda arrays, file: file.write(safetensors.numpy.save(arrays)),
 }

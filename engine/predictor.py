@@ -27,6 +27,7 @@ class Predictor:
         self._load(weights)
 
     def _load(self, source):
+        source = weights.require(source, self.model)
         graph = self.graphs["raw"] = Graph(self.model)
         self.device.initialise(graph)
         self.report = weights.put(weights.strict, self.device, graph, self.model, source)

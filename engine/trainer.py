@@ -9,7 +9,6 @@ import logging
 import secrets
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -23,8 +22,9 @@ from engine.evaluator import evaluate
 from engine.graph import Device, Graph
 from engine.progress import Meter, StopRequest
 from metrics import METRICS
-from utils import download
-from utils.errors import ConfigError, DataError, TrainingError, WeightsError
+from utils import download, remote
+from utils.errors import ConfigError, DataError, RemoteError, TrainingError, WeightsError
+from utils.files import replacing
 
 log = logging.getLogger("zoo")
 
@@ -36,7 +36,7 @@ class Trainer:
 
     def __init__(self, model_class, config, save_dir="checkpoints", use_gpu=False, log_interval=10, valid_interval=1,
                  keep_checkpoints=0, patience=0):
-        self.config, self.save_dir = config, Path(save_dir)
+        self.config, self.save_dir = config, remote.join(save_dir)
         self.log_interval, self.valid_interval, self.keep, self.patience = log_interval, valid_interval, keep_checkpoints, patience
         self.model = model_class(config, "train")
         self.reader = READERS[self.model.data]
@@ -54,7 +54,7 @@ class Trainer:
         self.graph = Graph(self.model, training=True)
         self._check_prefixes()
         self.valid_graph = Graph(model_class(config, "valid")) if self.valid_data else None
-        self.epoch, self.batch, self.best, self.history = 0, 0, None, []
+        self.epoch, self.batch, self.best, self.history, self.first_kept = 0, 0, None, [], 0
 
     def _check_prefixes(self):
         """Say what fine-tuning settings do; ConfigError for a prefix that no parameter has."""
@@ -140,7 +140,11 @@ class Trainer:
         log.info("%s: %d samples, %d steps an epoch, seed %d", self.model.name, len(self.train_data), len(self.loader), self.seed)
         with StopRequest() as stop, logging_redirect_tqdm([log]):
             while self.epoch < self.config.TRAIN.epoch:
-                result = self._train_epoch(stop)
+                try:
+                    result = self._train_epoch(stop)
+                except RemoteError:                         # the data is out of reach, what was learnt is not
+                    self._save_interrupted()
+                    raise
                 if self.batch < len(self.loader):
                     self._save_interrupted()
                     raise KeyboardInterrupt
@@ -148,7 +152,7 @@ class Trainer:
                 if self.valid_data and (done + 1) % self.valid_interval == 0:
                     try:
                         result = {**result, **{f"valid_{key}": value for key, value in self._validate().items()}}
-                    except DataError:           # nothing of the list is readable: the epoch is worth keeping all the same
+                    except (DataError, RemoteError):        # nothing of the list can be read: the epoch is worth keeping all the same
                         self._save_epoch(done, result)
                         raise
                 self._save_epoch(done, result)
@@ -215,7 +219,7 @@ class Trainer:
     # ---- checkpoints
 
     def _prefix(self, suffix):
-        return self.save_dir / f"{self.model.name}_{suffix}"
+        return remote.join(self.save_dir, f"{self.model.name}_{suffix}")
 
     def _state(self):
         return {"format": 1, "model": self.model.name, "epoch": self.epoch, "batch": self.batch, "step": self.step, "seed": self.seed,
@@ -239,8 +243,10 @@ class Trainer:
             checkpoint.link(self._prefix(f"epoch{done}"), self._prefix("best"))
         log.info("saved '%s'%s", self._prefix(f"epoch{done}"), f", the best so far: {key} {result[key]:.2f}" if is_best else "")
         self._list_bad("train", self.train_data, self.loader.bad)
-        for old in range(done - self.keep + 1 if self.keep > 0 else 0):
+        first_kept = done - self.keep + 1 if self.keep > 0 else 0
+        for old in range(self.first_kept, first_kept):
             checkpoint.remove(self._prefix(f"epoch{old}"))
+        self.first_kept = max(self.first_kept, first_kept)
 
     def _save_interrupted(self):
         self._save(self._prefix("latest"))
@@ -250,14 +256,13 @@ class Trainer:
         """Write the samples that could not be read to <save_dir>/bad_samples.csv, this mode's rows replacing its earlier ones."""
         if not bad:
             return
-        path = self.save_dir / "bad_samples.csv"
+        path = remote.join(self.save_dir, "bad_samples.csv")
         rows = []
-        if path.is_file():
-            with open(path, encoding="utf-8", newline="") as file:
+        if remote.exists(path):
+            with remote.reading(path) as earlier, open(earlier, encoding="utf-8", newline="") as file:
                 rows = [row for row in list(csv.reader(file))[1:] if row and row[0] != mode]
         rows += [[mode, dataset.name(index), reason] for index, reason in sorted(bad.items())]
-        self.save_dir.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", encoding="utf-8", newline="") as file:
+        with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([["list", "sample", "reason"], *rows])
         log.warning("%d of %d %s samples cannot be read; listed in '%s'", len(bad), len(dataset), mode, path)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine import checkpoint, formats
 from models import resnet_names
-from utils import download
+from utils import download, remote
 from utils.errors import WeightsError
 
 log = logging.getLogger("zoo")
@@ -40,26 +40,40 @@ class Report:
         return "\n".join(lines)
 
 
+def file_of(source, model):
+    """The local file or folder that a path or address in any spelling means. Raises WeightsError where there is none."""
+    if download.is_object(source):
+        prefix = checkpoint.resolve(source, model)
+        meant = f"{prefix}.pdparams" if checkpoint.state_of(prefix) or not remote.exists(source) else source
+        return download.fetch(meant)
+    path = download.fetch(source)
+    if not path.is_file() or path.suffix in (".pdopt", ".json"):        # of a checkpoint: its weights are meant
+        path = checkpoint.resolve(path, model)
+    return formats.found(path)
+
+
 def read(source, model, shapes):
     """`formats.Weights` of a path or address in any readable form and spelling, or of a dictionary. `shapes` are the model's."""
     if isinstance(source, dict):
         return formats.Weights(model.translate({name: np.asarray(value) for name, value in source.items()}), [])
-    path = download.fetch(source)
-    if not path.is_file() or path.suffix in (".pdopt", ".json"):        # of a checkpoint: its weights are meant
-        path = checkpoint.resolve(path, model.name)
-    arrays, skipped = formats.read(path, shapes, model.optional)
+    arrays, skipped = formats.read(file_of(source, model.name), shapes, model.optional)
     return formats.Weights(model.translate(arrays), skipped)
 
 
-def put(rule, device, graph, model, source):
-    """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report.
-
-    None stands for the released weights of the model. Raises ConfigError, WeightsError.
-    """
+def require(source, model):
+    """`source`, or, of None, the path of the model's released weights; see that it is there, and fetch what is far, before a graph is
+    built for it. Raises ConfigError, WeightsError."""
     if source is None:
         download.require_same_classes(model.name, model.keys.num_classes)
         log.warning("no --weights given: taking the RELEASED weights of %s, not any of your own", model.name)
         source = download.released(model.name)
+    if not isinstance(source, dict):
+        file_of(source, model.name)
+    return source
+
+
+def put(rule, device, graph, model, source):
+    """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report. Raises WeightsError."""
     values, report = rule(source, model, graph.shapes)
     device.set(values)
     log.info("%s", report)
@@ -108,6 +122,19 @@ def backbone(source, model, shapes):
         raise WeightsError(f"pretrained backbone '{report.source}': only {len(values)} of {len(inside)} tensors of {model.name} are in it; "
                            "give ImageNet ResNet weights of Paddle or torchvision, or `--pretrain none` to start from scratch")
     return values, report
+
+
+def differences(arrays, shapes, model):
+    """Sentences on what keeps {name: array} from being the weights of a model with these shapes; none if nothing does."""
+    present = [name for name in shapes if name in arrays]
+    wrong = _wrong_shapes({name: arrays[name] for name in present}, shapes)
+    missing = [name for name in shapes if name not in arrays and name not in model.optional]
+    unexpected = sorted(set(arrays) - set(shapes))
+    if not (wrong or missing):
+        return []
+    sentences = [f"{len(present)} of its {len(shapes)} tensors are there"]
+    sentences += [_list(names, names is wrong) for names in (wrong, missing) if names]
+    return sentences + [f"{len(unexpected)} unknown to it: {'; '.join(unexpected[:4])}"][:len(unexpected)]
 
 
 def _match(source, weights, shapes):

@@ -1,7 +1,7 @@
 """The command line of engine/weights.py: look into a weight file, or write it in another form.
 
     python -m engine.weights inspect checkpoints/TSN_best
-    python -m engine.weights inspect TSN_final.pdparams --model TSN
+    python -m engine.weights inspect TSN_final.pdparams --model TSN         (exit status 1: they are not that model's)
     python -m engine.weights convert tsn_kinetics TSN.safetensors --model TSN
 
 Files that hold no names of their own (combined files of the old zoo v1.6) need --model; with it, names of other projects
@@ -9,17 +9,16 @@ are translated to those used here. The ending of OUT decides: .pdparams, .npz or
 """
 import numpy as np
 
-from engine import checkpoint, formats, weights
+from engine import formats, weights
 from engine.configuration import configure
 from engine.graph import Graph
-from utils import cli, download
+from utils import cli
 
 
 def read(args):
     """`formats.Weights` of PATH, for --model if one is given."""
     if not args.model:
-        path = download.fetch(args.path)
-        return formats.read(path if path.exists() else checkpoint.resolve(path, ""))
+        return formats.read(weights.file_of(args.path, ""))
     model_class, config = configure(args.model, overrides=dict(args.override))
     model = model_class(config, "infer")
     return weights.read(args.path, model, Graph(model).shapes)
@@ -42,6 +41,16 @@ def inspect(args):
         print(f"{name:{width}}  {list(array.shape)!s:20} {array.dtype!s:8} {numbers}")
     print(f"{len(arrays)} tensors, {sum(array.size for array in arrays.values()):,} numbers"
           + (f"; not arrays: {', '.join(skipped)}" if skipped else ""))
+    return fits(args, arrays) if args.model else 0
+
+
+def fits(args, arrays):
+    """Say how the tensors compare with those of --model, by name and shape; 0 if they are all there, else 1."""
+    model_class, config = configure(args.model, overrides=dict(args.override))
+    model = model_class(config, "infer")
+    problems = weights.differences(arrays, Graph(model).shapes, model)
+    print(f"these are weights of {model.name}" if not problems else f"these are NOT whole weights of {model.name}: {'; '.join(problems)}")
+    return 1 if problems else 0
 
 
 def main(argv=None):
@@ -57,4 +66,4 @@ def main(argv=None):
                          help="of the model's config, for example MODEL.num_classes=6")
         sub.set_defaults(run=verb)
     args = parser.parse_args(argv)
-    args.run(args)
+    return args.run(args)

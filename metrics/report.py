@@ -2,17 +2,15 @@
 import csv
 import json
 import pickle
-from pathlib import Path
 
 import numpy as np
 
+from utils import remote
 from utils.files import replacing
 
 
 def _write(path, write, mode="w"):
     """Call `write(file)` on a file that takes the name `path` when it is whole; its folder is made. Returns the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     with replacing(path) as beside, open(beside, mode, **text) as file:
         write(file)
@@ -93,13 +91,13 @@ class Classification:
         matrix = confusion(self.labels, predicted, len(names))
         rows = [(i, label, names[label], guess, names[guess], f"{score:.6f}")
                 for i, label, guess, score in zip(self.ids, self.labels, predicted.tolist(), probabilities.max(axis=1), strict=True)]
-        folder = Path(folder)
         return [
-            write_csv(folder / f"{model}_per_class.csv", ["class", "name", "clips", "correct", "recall", "precision"],
+            write_csv(remote.join(folder, f"{model}_per_class.csv"), ["class", "name", "clips", "correct", "recall", "precision"],
                       per_class(matrix, names)),
-            write_csv(folder / f"{model}_confusion.csv", ["true \\ predicted", *names],
+            write_csv(remote.join(folder, f"{model}_confusion.csv"), ["true \\ predicted", *names],
                       [(name, *row) for name, row in zip(names, matrix.tolist(), strict=True)]),
-            write_csv(folder / f"{model}_predictions.csv", ["id", "class", "name", "predicted", "predicted_name", "probability"], rows),
+            write_csv(remote.join(folder, f"{model}_predictions.csv"),
+                      ["id", "class", "name", "predicted", "predicted_name", "probability"], rows),
         ]
 
 
@@ -114,4 +112,4 @@ class MultiLabel:
         """Videos and average precision of each class as CSV, blank where no video has the class; returns the path in a list."""
         rows = [(i, name, count, f"{precision:.6f}" if count else "") for i, (name, count, precision) in
                 enumerate(zip(names, metric.positives.tolist(), metric.average_precisions(), strict=True))]
-        return [write_csv(Path(folder) / f"{model}_per_class.csv", ["class", "name", "videos", "average_precision"], rows)]
+        return [write_csv(remote.join(folder, f"{model}_per_class.csv"), ["class", "name", "videos", "average_precision"], rows)]

@@ -5,7 +5,7 @@ import sys
 import traceback
 
 from utils import download
-from utils.errors import ConfigError, ZooError, nearest
+from utils.errors import ConfigError, ZooError, nearest, public
 
 log = logging.getLogger("zoo")
 
@@ -25,6 +25,13 @@ def at_least(smallest):
             raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {smallest}")
         return int(text)
     return number
+
+
+def given(text):
+    """What a flag that may be left out was given; an empty value is an error, for it is an unset variable in somebody's script."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("'' is empty; give a path or an address, or leave the flag out")
+    return text
 
 
 def assignment(text):
@@ -92,10 +99,17 @@ def log_arguments(args):
     log.info("%s", args)
 
 
+class _Public(logging.Formatter):
+    """Whatever is logged, an address in it keeps its password or signature to itself."""
+
+    def format(self, record):
+        return public(super().format(record))
+
+
 def setup_log():
     """Messages on standard output in the old zoo's layout: `[INFO: file.py:   12]: text`."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
+    handler.setFormatter(_Public("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)
 
@@ -110,9 +124,9 @@ def run(main, argv=None):
         if debug:
             traceback.print_exc()
         kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
-        print(f"error: {kind}{error}", file=sys.stderr)
+        print(public(f"error: {kind}{error}"), file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted: only what is logged above as saved or written is there", file=sys.stderr)
         status = 130
     sys.exit(status or 0)

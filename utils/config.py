@@ -7,12 +7,14 @@ wrote is the number that counts.
 import ast
 import configparser
 import logging
+import re
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
-from utils.errors import ConfigError, unknown
+from utils import remote
+from utils.errors import ConfigError, ObjectError, nearest, public, unknown
 from utils.settings import MODES
 
 log = logging.getLogger("zoo")
@@ -33,10 +35,13 @@ def literal(text):
 
 
 def locate(path):
-    """The file that `path` means: itself, its sibling with another ending, or the shipped file of that name."""
-    path = Path(path)
-    if path.is_file():
+    """The file that `path` means: itself, its sibling with another ending, or the shipped file of that name; or an address."""
+    if remote.is_remote(path) or Path(path).is_file():
         return path
+    path = Path(path)
+    if path.is_dir():
+        inside = nearest("clips.yaml", [found.name for found in path.iterdir() if found.suffix in (".yaml", ".yml", ".txt")])
+        raise ConfigError(f"--config '{path}' is a folder; give a file in it" + (f", such as '{path / inside}'" if inside else ""))
     stem = _RENAMED.get(path.stem, path.stem)
     for folder in (path.parent, SHIPPED):
         for ending in (".yaml", ".yml", ".txt"):
@@ -52,11 +57,35 @@ def read(path):
     """{section: {key: value}} of a `.yaml`/`.yml` file or of an old INI file (any other ending)."""
     path = locate(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        sections = _from_yaml(text) if path.suffix in (".yaml", ".yml") else _from_ini(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, configparser.Error, ValueError) as error:
-        raise ConfigError(f"config '{path}' cannot be read: {error}") from error
-    return sections
+        with remote.reading(path) as file:
+            text = file.read_text(encoding="utf-8-sig")
+        return _from_yaml(text) if remote.suffix(path) in (".yaml", ".yml") else _from_ini(text)
+    except ObjectError as error:
+        raise ConfigError(f"config {error}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ConfigError(f"config '{path}'" + (f", line {mark.line + 1}: " if mark else ": ") +
+                          " ".join(part for part in (error.problem, error.context) if part) +
+                          "; expected sections of indented `key: value` lines; quote a value that holds : # or brackets") from error
+    except configparser.Error as error:
+        raise ConfigError(f"config '{path}'{_ini_problem(error)}; expected [SECTION] lines and `key = value` lines") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigError(f"config '{path}' cannot be read: {reason}") from error
+
+
+def _ini_problem(error):
+    """Where and what configparser stumbled over, in one line."""
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f", line {error.lineno}: '{error.line.strip()}' stands before any section"
+    if isinstance(error, configparser.ParsingError):
+        number, text = error.errors[0]
+        return f", line {number}: '{literal(text).strip()}' is no `key = value`"
+    if isinstance(error, configparser.DuplicateOptionError):
+        return f", line {error.lineno}: '{error.option}' stands twice in [{error.section}]; keep one"
+    if isinstance(error, configparser.DuplicateSectionError):
+        return f", line {error.lineno}: [{error.section}] stands there twice; keep one"
+    return ": " + " ".join(str(error).split())
 
 
 class _Strict(yaml.SafeLoader):
@@ -151,7 +180,46 @@ def _sentence(schema, item):
     if kind == "extra_forbidden":
         return unknown(f"key in {location[0]}", location[1], schema.model_fields[location[0]].annotation.model_fields)
     message = item["msg"].removeprefix("Value error, ")
-    return f"{dotted} = '{item['input']}': {message}" if location else message
+    if not location:
+        return message
+    expected = _EXPECTED.get(kind)
+    if expected:
+        message = "expected " + expected.format(**item.get("ctx", {})) + _closest(item) + _about(schema, location)
+    return f"{dotted} = '{item['input']}': {message}"
+
+
+# What is expected, by pydantic's kinds of error; its own words are for programmers.
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"), "finite_number": "a finite number",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "True or False"), "string_type": "text",
+    "list_type": "a list, for example [1, 2]", "dict_type": "names with a value each, for example {{backbone: 0.1}}",
+    "greater_than_equal": "a number of at least {ge}", "greater_than": "a number above {gt}",
+    "less_than_equal": "a number of at most {le}", "less_than": "a number below {lt}",
+    "too_short": "at least {min_length} values, found {actual_length}", "too_long": "at most {max_length} values, found {actual_length}",
+    "literal_error": "{expected}", "model_type": "a section of keys",
+}
+
+
+def _closest(item):
+    """The nearest of some choices: numbers by distance, words by spelling."""
+    choices = [word or number for word, number in re.findall(r"'([^']*)'|(\d+)", item["ctx"]["expected"])] \
+        if item["type"] == "literal_error" else []
+    value = item["input"]
+    if choices and isinstance(value, int | float) and all(map(str.isdigit, choices)):
+        guess = min(choices, key=lambda choice: abs(int(choice) - value))
+    else:
+        guess = nearest(value, choices)
+    return f"; did you mean '{guess}'?" if guess else ""
+
+
+def _about(schema, location):
+    """What a key means, and the value it has when nobody sets it."""
+    section = schema.model_fields.get(location[0])
+    field = getattr(section.annotation, "model_fields", {}).get(location[1]) if section and len(location) > 1 else None
+    if field is None:
+        return ""
+    return f" ({field.description})" + ("" if field.default is None else f"; the default is {field.default}")
 
 
 def describe(config, mode):
@@ -160,4 +228,4 @@ def describe(config, mode):
     for section, keys in config.model_dump().items():
         lines.append(f"{section}:")
         lines += [f"    {key}:{value}" for key, value in keys.items()]
-    return "\n".join([*lines, "-" * 49])
+    return public("\n".join([*lines, "-" * 49]))

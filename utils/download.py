@@ -1,33 +1,21 @@
-"""Weights by path or address, and the released ones by model name, in the cache that the old zoo used.
-
-Written on urllib (which honours http_proxy and its like): what matters here is that a dropped connection goes on where it
-stopped, over several tries and several runs, and that a name never stands for half a file. pooch, requests and
-urllib3 leave both to the caller, and without them only a GET remains.
-"""
+"""Weights by path or address, and the released ones by model name, in the cache that the old zoo used."""
 import hashlib
-import http.client
 import logging
 import os
-import ssl
-import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock
-from tqdm import tqdm
 
-from utils.errors import ConfigError, WeightsError
+from utils import remote, transfer
+from utils.errors import ConfigError, ObjectError, RemoteError, WeightsError
 
 log = logging.getLogger("zoo")
 
 CACHE = Path("~/.paddle/weights")                   # of every release of the old zoo
 HOST = "https://paddlemodels.bj.bcebos.com/video_classification/"
-TRIES, BACKOFF, TIMEOUT = 5, 1.0, 30.0              # seconds: before the second try, doubled each time; without an answer
-_CHUNK = 1 << 18
-_TRANSIENT = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
 
 class Release(NamedTuple):
@@ -58,10 +46,15 @@ RESNET50 = Release("ResNet50_pretrained.tar.gz", ("ResNet50_pretrained", "ResNet
                    "ImageNet backbone, for --pretrain")
 
 
-def fetch(spec):
-    """The local path of weights given as a path, a `file://` or an `http(s)://` address; `#sha256=<hex>` behind an address is checked.
+def is_object(spec):
+    """Whether weights are at an address where a checkpoint may lie too, file by file: `s3://` or `gs://`."""
+    return str(spec).partition("://")[0].lower() in transfer.BACKENDS and remote.is_remote(spec)
 
-    What an address holds is kept in the cache under its file name and a digest of the address. Raises WeightsError.
+
+def fetch(spec):
+    """The local path of weights given as a path or an address; `#sha256=<hex>` behind an `http(s)://` one is checked.
+
+    What such an address holds is fetched once, and kept under its file name and a digest of the address. Raises WeightsError.
     """
     text = os.fspath(spec)
     parts = urllib.parse.urlsplit(text)
@@ -69,8 +62,12 @@ def fetch(spec):
         return Path(text).expanduser()
     if parts.scheme == "file":
         return Path(urllib.request.url2pathname(parts.path))
-    if parts.scheme not in ("http", "https"):
-        raise WeightsError(f"weights '{text}': addresses start with https://, http:// or file://; give one of these, or a path")
+    try:
+        if is_object(text):
+            return remote.local(text)
+        transfer.scheme(text)
+    except (ConfigError, ObjectError) as error:
+        raise WeightsError(f"weights {error}") from error
     url, digest = text.partition("#")[0], parts.fragment.removeprefix("sha256=")
     name = Path(urllib.parse.unquote(parts.path)).name or "weights"
     target = CACHE.expanduser() / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
@@ -125,49 +122,14 @@ def download(url, target, sha256=""):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
             if not target.exists():
-                _transfer_with_patience(url, part, target)
+                transfer.get(url, part)
                 _check_digest(url, part, sha256)
                 os.replace(part, target)
+    except (ObjectError, RemoteError) as error:
+        raise WeightsError(f"{error}; fetch it on another machine and put it at '{target}', or give another path") from error
     except OSError as error:
         raise WeightsError(f"'{target}' cannot be written: {error}; make room, or fetch '{url}' elsewhere and give its path") from error
     return target
-
-
-def _transfer_with_patience(url, part, target):
-    for number in range(TRIES):
-        try:
-            return _transfer(url, part)
-        except _TRANSIENT as error:
-            final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 416, 429)
-            if final or number == TRIES - 1:
-                reason = getattr(error, "reason", None) or error
-                code = f"HTTP {error.code}, " if isinstance(error, urllib.error.HTTPError) else ""
-                raise WeightsError(f"'{url}' cannot be fetched ({code}{reason}); fetch it on another machine and put it "
-                                   f"at '{target}', or give another path") from error
-            if getattr(error, "code", None) == 416:         # the part is not the beginning of what is there now
-                part.unlink(missing_ok=True)
-            log.warning("'%s': %s; trying again, %d of %d", url, error, number + 2, TRIES)
-            time.sleep(BACKOFF * 2 ** number)
-
-
-def _transfer(url, part):
-    """Append to `part` what it lacks of `url`; raises ConnectionError when the connection ends before the file does."""
-    done = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
-    with urllib.request.build_opener().open(request, timeout=TIMEOUT) as response:      # built anew: the proxies of this moment
-        if response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
-            mode = "ab"
-        else:                                               # the server sends the whole file again
-            mode, done = "wb", 0
-        length = response.headers.get("Content-Length")
-        total = done + int(length) if length and length.isdigit() else None
-        with open(part, mode) as file, tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar:
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
-                done += len(chunk)
-                bar.update(len(chunk))
-    if total is not None and done != total:
-        raise ConnectionError(f"the connection ended after {done} of {total} bytes")
 
 
 def _check_digest(url, part, sha256):

@@ -1,5 +1,6 @@
 """The exception family. Every message names the offending value, what was expected, and what to do."""
 import difflib
+import re
 
 
 class ZooError(Exception):
@@ -22,6 +23,18 @@ class VideoError(DataError):
         self.path, self.reason = str(path), str(reason)
 
 
+class ObjectError(DataError):
+    """A remote object that is not there or may not be read: carries the address and the reason."""
+
+    def __init__(self, address, reason):
+        super().__init__(f"'{address}' {reason}")
+        self.address, self.reason = str(address), str(reason)
+
+
+class RemoteError(ZooError):
+    """A connection that is lost, or cannot be had: no fault of the object asked for, so none is passed over because of it."""
+
+
 class WeightsError(ZooError):
     """A weight file that cannot be read, or that does not fit the model."""
 
@@ -32,6 +45,12 @@ class CheckpointError(ZooError):
 
 class TrainingError(ZooError):
     """Training that cannot go on, such as a loss that is not a number."""
+
+
+def public(text):
+    """`text` without what addresses in it may carry of secrets: a password before the host, a signature behind `?`."""
+    text = re.sub(r"(\w://)[^\s/@'\"]+@", r"\1...@", text)
+    return re.sub(r"(\w://[^\s'\"?#]*)\?[^\s'\"#]*", r"\1?...", text)
 
 
 def nearest(word, known):

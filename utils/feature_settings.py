@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from utils.errors import ConfigError
+from utils import remote
+from utils.errors import ConfigError, ObjectError
 from utils.settings import Config, ModelSection, ReadSection, TrainSection
 
 
@@ -68,8 +69,9 @@ def read_eigenvalues(path, size):
     if path is None or path.lower() == "none":
         return np.ones(size, np.float32)
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        with remote.reading(path) as file:
+            values = np.load(file, allow_pickle=False)
+    except (ObjectError, OSError, ValueError) as error:
         raise ConfigError(f"MODEL.eigen_file '{path}' cannot be read ({error}); dataset/youtube8m/README.md says where to get it; "
                           "set it to none for features that are not whitened, or for weights that contain eigen_param") from error
     if values.ndim != 2 or len(values) < size or not (values[:size, 0] >= 0).all():

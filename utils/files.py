@@ -4,11 +4,16 @@ import os
 import shutil
 from pathlib import Path
 
+from utils import remote
 from utils.errors import ConfigError
 
 
 def writable_folder(path, flag):
-    """Make the folder that `flag` asks for, before any work is done for it. Raises ConfigError."""
+    """Make the folder that `flag` asks for, before any work is done for it; of an address, see that it can be written to.
+    Raises ConfigError."""
+    if remote.is_remote(path):
+        remote.check_writable(path, flag)
+        return
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -17,12 +22,27 @@ def writable_folder(path, flag):
         raise ConfigError(f"{flag} '{path}' cannot be written to; name another folder, or change its permissions")
 
 
+def not_a_file(path):
+    """What a path is that is no file, for messages."""
+    if Path(path).is_dir():
+        return "is a folder; expected a file"
+    return "is not a file" if Path(path).exists() else "does not exist; check the path and the folder it is relative to"
+
+
 @contextlib.contextmanager
 def replacing(path):
     """Give a path beside `path` to write a file or folder at; it takes the name `path` when the block ends without an error.
 
-    A file of that name is replaced, a folder only if it is empty. Raises OSError.
+    A file of that name is replaced, a folder only if it is empty. A file for an address is then uploaded. Raises OSError,
+    RemoteError.
     """
+    if remote.is_remote(path):
+        target = remote.staging(path)
+        with replacing(target) as beside:
+            yield beside
+        remote.publish(target, path)
+        target.unlink()
+        return
     target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}.new")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import struct
 
 import numpy as np
 
+from utils import remote
 from utils.errors import DataError
 from utils.unpickle import GLOBALS, Refused, Unpickler, encode, explained, set_array
 
@@ -27,7 +28,7 @@ class Stretch:
 
     def read(self):
         """The bytes. Raises DataError."""
-        with explained(str(self.path)), open(self.path, "rb") as file:
+        with explained(str(self.path)), remote.reading(self.path) as copy, open(copy, "rb") as file:
             file.seek(self.start)
             data = file.read(self.size)
             return data.decode("utf-8").encode("latin1") if self.text else data
@@ -55,7 +56,7 @@ class StoredArray:
 
 def outline(path, encoding="bytes"):
     """The structure of the pickle at `path`; `encoding` as in `load`. Raises DataError."""
-    with explained(str(path)), open(path, "rb") as file:
+    with explained(str(path)), remote.reading(path) as copy, open(copy, "rb") as file:
         return _Outliner(file, path, encoding).load()
 
 

@@ -88,8 +88,8 @@ def no_width(path):
 
 
 @pytest.mark.parametrize("make, file, reason", [
-    (missing, "a.mp4", "no such file"),
-    (directory, "a.mp4", "not a file"),
+    (missing, "a.mp4", "does not exist"),
+    (directory, "a.mp4", "is a folder; expected a file"),
     (pipe, "a.mp4", "not a file"),
     (empty, "a.mp4", "0 bytes"),
     (garbage, "a.mp4", "not a readable video"),

@@ -31,6 +31,7 @@ def test_inference_lists_may_leave_labels_out(tmp_path):
 @pytest.mark.parametrize("text, message", [
     ("clip.mp4\n", "line 1: 'clip.mp4' has no label"),
     ("a.mp4 0\nb.mp4 2\n", "line 2: label '2' is not in 0..1"),
+    ("\n\na.mp4 0\n\nb.mp4 2\n", "line 5: label '2' is not in 0..1"),
     ("a.mp4 -1\n", "label '-1' is not in 0..1"),
     ("\n \n", "is empty"),
     ("a.mp4 ²\n", "has no label"),

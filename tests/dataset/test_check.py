@@ -65,8 +65,8 @@ def test_files_that_cannot_be_read_are_counted_and_named(folder, capsys):
     assert code == 1 and "3 of 8 cannot be read." in verdict(output) and "1 is damaged" in verdict(output)
     problems = {name: row["problem"] for (_, name), row in rows(table).items() if row["problem"]}
     assert "0 bytes" in problems["empty.mp4"] and "not a readable pickle" in problems["text.pkl"]
-    assert "no such file" in problems["missing.mp4"] and "of its 24 frames decode" in problems["damaged.mp4"]
-    assert f"{folder / 'train.list'}: 'missing.mp4': no such file" in output and len(problems) == 4
+    assert "does not exist" in problems["missing.mp4"] and "of its 24 frames decode" in problems["damaged.mp4"]
+    assert f"{folder / 'train.list'}: 'missing.mp4': does not exist" in output and len(problems) == 4
 
 
 def test_damage_that_is_not_at_the_start_is_found(folder, capsys):

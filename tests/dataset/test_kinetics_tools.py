@@ -139,7 +139,7 @@ def test_rows_and_clips_that_cannot_be_used_are_listed_and_stop_nothing(kinetics
     reasons = failed(kinetics)
     assert "not a readable video" in reasons[f"train mp4/{good.parent.name}/cut_000001_000002.mp4"]
     assert "0 bytes" in reasons[f"train mp4/{good.parent.name}/empty_000001_000002.mp4"]
-    assert "no such file" in reasons[f"train mp4/{good.parent.name}/missing_000001_000002.mp4"]
+    assert "does not exist" in reasons[f"train mp4/{good.parent.name}/missing_000001_000002.mp4"]
     lines = {line: reasons[f"bad.csv, line {line}"] for line in (6, 7, 8, 9, 10)}
     assert "'dancing' is not in the label file" in lines[6] and "time_start 'soon'" in lines[7]
     assert "'../c' cannot be a file name" in lines[8]

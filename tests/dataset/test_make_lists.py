@@ -81,3 +81,16 @@ def test_classes_that_are_called_by_numbers(tmp_path):
     assert lists.read_names(tmp_path / "classes.txt") == names
 
 
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--out={file}"], "--out '{file}' cannot be made a folder (File exists); name another one"),
+    (["--out="], "'' is empty; give a path"),
+    (["--seed=-1"], "'-1' is not a whole number of at least 0"),
+    (["--seed=x"], "'x' is not a whole number of at least 0"),
+])
+def test_wrong_flags_are_named(folder, tmp_path, capsys, words, message):
+    file = tmp_path / "file"
+    file.touch()
+    code, output = run(capsys, folder, *(word.format(file=file) for word in words))
+    assert code == 2 and message.format(file=file) in output and "Traceback" not in output

@@ -2,9 +2,11 @@
 import csv
 import json
 import pickle
+import signal
 
 import pytest
 
+from engine.graph import Graph
 from support import drivers, tiny
 from utils import cli
 
@@ -122,16 +124,58 @@ def test_an_unreadable_validation_list_costs_no_epoch(keys, tmp_path, capsys):
     (["train.py", "--model_name=TSN", "-o", "epoch"], "expected SECTION.key=value"),
     (["train.py", "--model_name=TSN", "-o", "TRAIN.filelist=nowhere.list"], "'nowhere.list' does not exist (asked for by TRAIN.filelist)"),
     (["test.py", "--model_name=TSN", "--weights=nowhere"], "nowhere"),
-    (["infer.py", "--model_name=TSN", "--video_path=a.mp4"], "--weights"),
+    (["infer.py", "--model_name=TSN", "--video_path=README.md"], "--weights is not given, and the released weights of TSN know 400"),
     (["infer.py", "--model_name=TSN", "--infer_topk=0"], "'0' is not a whole number of at least 1"),
     (["train.py", "--model_name=TSN", "--pretrain=none", "--save_dir=README.md"], "--save_dir 'README.md' cannot be made a folder"),
     (["test.py", "--model_name=TSN", "--save_dir=README.md/x"], "--save_dir 'README.md/x' cannot be made a folder"),
     (["infer.py", "--config=nowhere.yaml"], "'nowhere.yaml' does not exist"),
+    (["infer.py", "--config=configs"], "--config 'configs' is a folder"),
+    (["test.py", "--model_name=TSN", "--weights="], "'' is empty; give a path or an address, or leave the flag out"),
 ])
 def test_wrong_command_lines(words, message, keys, capsys):
     extra = [] if "TRAIN.filelist=nowhere.list" in words else keys
     code, output = drivers.status(capsys, words[0], *extra, *words[1:])
     assert code == 2 and message in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize("words, message", [
+    (["train.py", "--resume=no/where"], "weights 'no/where' do not exist"),
+    (["train.py", "--pretrain=no/where"], "weights 'no/where' do not exist"),
+    (["test.py", "--weights=no/where"], "weights 'no/where' do not exist"),
+    (["infer.py", "--weights=no/where"], "weights 'no/where' do not exist"),
+    (["infer.py", "--weights={trained}", "--video_path=no/where"], "--video_path 'no/where' does not exist"),
+    (["infer.py", "--weights={trained}", "-o", "INFER.filelist=no/where"], "list 'no/where' does not exist"),
+])
+def test_what_is_missing_is_noticed_before_a_graph_is_built(words, message, keys, trained, tmp_path, capsys, monkeypatch):
+    built = []
+    monkeypatch.setattr(Graph, "__init__", lambda *_, **__: built.append(1))
+    words = [word.format(trained=trained) for word in words]
+    code, output = drivers.status(capsys, words[0], "--model_name=TSN", *keys, *words[1:], f"--save_dir={tmp_path}")
+    assert code == 2 and message in output and not built
+
+
+def test_a_listed_folder_is_called_one(trained, tmp_path, capsys):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "infer.list").write_text("clips\n")
+    code, output = drivers.status(capsys, "infer.py", f"--weights={trained}", "--model_name=TSN", f"--filelist={tmp_path / 'infer.list'}",
+                                  f"--save_dir={tmp_path}")
+    assert code == 1 and "is a folder; expected a file" in output
+
+
+@pytest.mark.parametrize("program, ready", [("test.py", "[EVAL] Batch 0"), ("infer.py", "Infer Arguments")])
+def test_interrupting_leaves_one_sentence_and_no_half_results(program, ready, trained, work, tmp_path):
+    lines = (work / "clips" / "clips.list").read_text(encoding="utf-8").splitlines()
+    (work / "clips" / "long.list").write_text("\n".join(lines * 5000) + "\n", encoding="utf-8")
+    section = program.removesuffix(".py").upper()
+    process = drivers.start(program, "--model_name=TSN", f"--weights={trained / 'TSN_best'}", f"--save_dir={tmp_path}", "-o",
+                            f"{section}.filelist={work / 'clips' / 'long.list'}")
+    for line in process.stdout:
+        if ready in line:
+            break
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and "Traceback" not in output and output.rstrip().splitlines()[-1].startswith("interrupted: "), output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_of_another_class_count(trained, work, keys, tmp_path, capsys):

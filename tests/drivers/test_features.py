@@ -129,8 +129,9 @@ def test_shards_and_folders_of_them_on_the_command_line(trained, data, tmp_path,
     words = ["infer.py", f"--model_name={name}", f"--weights={weights}", f"--save_dir={tmp_path}"]
     code, output = drivers.status(capsys, *words, f"--video_path={data['val shard'].parent}")
     assert code == 0 and "classified 7 of 7" in output
-    code, output = drivers.status(capsys, *words, "--video_path=run.mp4")
-    assert code == 2 and "'run.mp4' is a clip, but this model classifies YouTube-8M features" in output
+    (tmp_path / "run.mp4").touch()
+    code, output = drivers.status(capsys, *words, f"--video_path={tmp_path / 'run.mp4'}")
+    assert code == 2 and "run.mp4' is a clip, but this model classifies YouTube-8M features" in output
 
 
 @any_model

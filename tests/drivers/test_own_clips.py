@@ -13,7 +13,6 @@ from models import find
 from support import drivers, tiny
 from support.forms import values, write
 from support.goldens import ROOT
-from utils import download
 
 SMALL = tiny.flags({key: value for key, value in tiny.TINY.items() if key not in ("MODEL.num_classes", "MODEL.topk")})
 CLASSES = ("licht aus & zu", "tür auf")
@@ -40,7 +39,7 @@ def home(tmp_path_factory):
 def at_home(home, monkeypatch):
     monkeypatch.chdir(home)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr(download, "BACKOFF", 0)
+    monkeypatch.setenv("ZOO_REMOTE_DELAY", "0")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")             # nobody there: tests are offline
 
 

@@ -30,6 +30,12 @@ def test_paddle_reads_the_files(tmp_path):
     assert np.asarray(paddle.load(str(tmp_path / "TSN_epoch0.pdparams"))["w"]).shape == (2, 3)
 
 
+def test_files_are_as_large_as_what_they_hold(tmp_path):
+    """Protocol 2 of pickle spells every byte above 127 with two."""
+    checkpoint.save(tmp_path / "x", {"w": np.random.default_rng(0).normal(size=10_000)}, {}, STATE)
+    assert 80_000 < (tmp_path / "x.pdparams").stat().st_size < 81_000
+
+
 @pytest.mark.parametrize("spelling", ["TSN_latest", "TSN_latest.pdparams", "TSN_latest.pdopt", "TSN_latest.json", ""])
 def test_any_spelling_of_the_path(tmp_path, spelling):
     write(tmp_path / "TSN_epoch0")

@@ -74,7 +74,7 @@ def test_values_are_never_code(tmp_path):
     marker = tmp_path / "marker"
     _, config = configure("TSN", write(tmp_path, f"[TRAIN]\nfilelist = __import__('pathlib').Path('{marker}').touch()\n", "evil.txt"))
     assert not marker.exists() and "__import__" in config.TRAIN.filelist
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="line 1: could not determine a constructor for the tag 'tag:yaml.org"):
         configure("TSN", write(tmp_path, "MODEL: !!python/object/apply:os.system [ls]\n"))
 
 
@@ -116,9 +116,14 @@ def test_the_number_of_segments_a_user_wrote_counts(tmp_path):
 @pytest.mark.parametrize("overrides, message", [
     ({"MODEL.num_clases": 6}, "unknown key in MODEL 'num_clases'; did you mean 'num_classes'?"),
     ({"TRIAN.epoch": 6}, "expected SECTION.key=value"),
-    ({"TRAIN.batch_size": "many"}, "TRAIN.batch_size = 'many'"),
-    ({"TRAIN.batch_size": 0}, "TRAIN.batch_size = '0'.*greater than or equal to 1"),
-    ({"MODEL.num_layers": 34}, "MODEL.num_layers = '34'.*50, 101 or 152"),
+    ({"TRAIN.batch_size": "many"}, "TRAIN.batch_size = 'many': expected a whole number .samples per step, .*; the default is 1"),
+    ({"TRAIN.batch_size": 2.5}, "TRAIN.batch_size = '2.5': expected a whole number"),
+    ({"TRAIN.batch_size": 0}, "TRAIN.batch_size = '0': expected a number of at least 1"),
+    ({"TRAIN.momentum": 1}, "TRAIN.momentum = '1': expected a number below 1"),
+    ({"MODEL.num_layers": 80}, "MODEL.num_layers = '80': expected 50, 101 or 152; did you mean '101'.* .depth of the ResNet"),
+    ({"MODEL.resize": "keep-ratio"}, "MODEL.resize = 'keep-ratio': expected '4:3' or 'keep_ratio'; did you mean 'keep_ratio'"),
+    ({"MODEL.image_mean": [0, 1]}, "expected at least 3 values, found 2"),
+    ({"TRAIN.freeze_bn": "perhaps"}, "TRAIN.freeze_bn = 'perhaps': expected True or False"),
     ({"TRAIN.learning_rate": "1e400"}, "TRAIN.learning_rate = 'inf'.*finite"),
     ({"MODEL.image_std": [0, 1, 1]}, "MODEL.image_std.0 = '0'"),
     ({"MODEL.name": "STNET"}, "is for 'STNET', but --model_name says 'TSN'"),
@@ -127,6 +132,30 @@ def test_the_number_of_segments_a_user_wrote_counts(tmp_path):
 def test_mistakes_are_named(overrides, message):
     with pytest.raises(ConfigError, match=message):
         configure("TSN", None, overrides)
+
+
+@pytest.mark.parametrize("name, text, message", [
+    ("a.yaml", "MODEL:\n  x: [1\n  y: 2\n", "a.yaml', line 3: expected ',' or ']', but got ':'"),
+    ("a.yaml", "MODEL:\n\tx: 1\n", "a.yaml', line 2: found character"),
+    ("a.yaml", "a: b: c\n", "a.yaml', line 1: mapping values are not allowed here; .*quote a value that holds :"),
+    ("a.yaml", "\x07", "a.yaml' cannot be read: unacceptable character"),
+    ("a.txt", "x = 1\n", "a.txt', line 1: 'x = 1' stands before any section; expected .SECTION. lines"),
+    ("a.txt", "[TRAIN]\n\n= 5\n", "a.txt', line 3: '= 5' is no `key = value`"),
+    ("a.txt", "[TRAIN]\nepoch = 1\nepoch = 2\n", "a.txt', line 3: 'epoch' stands twice in .TRAIN."),
+    ("a.txt", "[TRAIN]\nepoch = 1\n[TRAIN]\n", "a.txt', line 3: .TRAIN. stands there twice"),
+])
+def test_mistakes_in_the_form_of_a_file_are_one_sentence_with_a_line(tmp_path, name, text, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        configure("TSN", write(tmp_path, text, name))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_config(tmp_path):
+    with pytest.raises(ConfigError, match="' is a folder; give a file in it"):
+        configure("TSN", tmp_path)
+    write(tmp_path, "MODEL: {}\n", "clips.yaml")
+    with pytest.raises(ConfigError, match="' is a folder; give a file in it, such as '.*clips.yaml'"):
+        configure("TSN", tmp_path)
 
 
 def test_unknown_model_and_disagreement():

@@ -1,6 +1,5 @@
 """Downloads against a server of our own: dropped connections go on, nothing half-written takes the final name, errors say what to do."""
 import hashlib
-import http.server
 import io
 import tarfile
 import threading
@@ -10,47 +9,16 @@ import pytest
 
 from engine import formats, weights
 from models import find
-from utils import download
+from support.web import Server
+from utils import download, transfer
 from utils.errors import ConfigError, WeightsError
 
 ARRAYS = {"fc_0.w_0": np.arange(40_000, dtype=np.float32).reshape(100, 400)}
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `files` {path: bytes}. `drop`: bytes after which the next answers break off, one each; `ranges`: honour Range."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.drop, self.ranges, self.asked = {}, [], True, []
-
-    def url(self, path):
-        return f"http://127.0.0.1:{self.server_address[1]}/{path}"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        server, data = self.server, self.server.files.get(self.path.lstrip("/"))
-        wanted = self.headers.get("Range")
-        server.asked.append(wanted)
-        if data is None:
-            return self.send_error(404)
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.ranges else 0
-        if start and start >= len(data):
-            return self.send_error(416)
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.send_header("Content-Length", str(len(data) - start))
-        self.end_headers()
-        self.wfile.write(data[start:][:server.drop.pop(0) if server.drop else None])
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(download, "BACKOFF", 0)
+    monkeypatch.setenv("ZOO_REMOTE_DELAY", "0")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     running = Server()
@@ -63,7 +31,7 @@ def server(monkeypatch):
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(download, "BACKOFF", 0)
+    monkeypatch.setenv("ZOO_REMOTE_DELAY", "0")
     return tmp_path / ".paddle" / "weights"
 
 
@@ -97,9 +65,9 @@ def test_a_dropped_connection_goes_on_where_it_stopped(cache, server, tmp_path):
 
 
 def test_a_later_call_goes_on_with_the_part(cache, server, tmp_path):
-    server.files["w"], server.drop = pdparams(tmp_path), [10_000] + [0] * (download.TRIES - 1)
+    server.files["w"], server.drop = pdparams(tmp_path), [10_000] + [0] * (transfer.TRIES - 1)
     size = len(server.files["w"])
-    with pytest.raises(WeightsError, match=rf"ended after 10000 of {size} bytes\); fetch it on another machine and put it at"):
+    with pytest.raises(WeightsError, match=rf"ended after 10000 of {size} bytes\) after 5 tries; .*; fetch it on another machine"):
         download.download(server.url("w"), cache / "w.pdparams")
     assert visible(cache) == ["w.pdparams.part"]
     assert download.download(server.url("w"), cache / "w.pdparams").read_bytes() == server.files["w"]
