@@ -43,6 +43,7 @@ def main(argv=None):
         return 0
     from engine import summary
     from engine.configuration import choose_gpu, class_names, configure
+    from engine.distributed import joined
     from engine.trainer import Trainer
     from utils.config import describe
     from utils.files import writable_folder
@@ -59,15 +60,18 @@ def main(argv=None):
         modes = ("train", "valid") if args.valid_interval > 0 else ("train",)
         return check_config(config, class_names(config), Path(args.save_dir) / "check_data.csv", modes)
     writable_folder(args.save_dir, "--save_dir")
-    print(describe(config, "train"))
-    trainer = Trainer(model, config, args.save_dir, choose_gpu(args.use_gpu), args.log_interval, args.valid_interval, args.keep_checkpoints,
-                      args.patience)
-    trainer.start(args.pretrain, args.resume)
-    if args.is_profiler:
-        from engine.profiling import profile
-        profile(trainer, args.profiler_path)
-    else:
-        trainer.run()
+    use_gpu = choose_gpu(args.use_gpu)
+    with joined(use_gpu) as group:
+        if group.first:
+            print(describe(config, "train"))
+        trainer = Trainer(model, config, args.save_dir, use_gpu, args.log_interval, args.valid_interval, args.keep_checkpoints,
+                          args.patience, group)
+        trainer.start(args.pretrain, args.resume)
+        if args.is_profiler:
+            from engine.profiling import profile
+            profile(trainer, args.profiler_path)
+        else:
+            trainer.run()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The differences between Paddle 2.6 (old IR) and 3.x (PIR) that this project meets. Nothing else asks for a version."""
 import contextlib
+import os
 
 import paddle
 
@@ -33,6 +34,16 @@ def products(program, convolutions, matrices):
 def gpu_available():
     """Whether the installed Paddle can use a CUDA device of this machine."""
     return paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+
+
+def place(use_gpu):
+    """Where this process computes; the launcher gives each of its processes a device of its own."""
+    return paddle.CUDAPlace(int(os.environ.get("FLAGS_selected_gpus", "0"))) if use_gpu else paddle.CPUPlace()
+
+
+def several_processes():
+    """Whether collectives can be recorded in a program and called beside it, as engine/distributed.py does: from 3.0 on."""
+    return hasattr(paddle.framework, "in_pir_mode") and paddle.distributed.is_available()
 
 
 @contextlib.contextmanager

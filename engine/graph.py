@@ -12,6 +12,8 @@ import numpy as np
 import paddle
 
 from engine import compat
+from engine.distributed import Group
+from engine.update import Accumulation
 from models import tuning
 from utils.errors import ConfigError, WeightsError
 
@@ -33,11 +35,12 @@ class Graph:
     """One program of one model.
 
     `raw` feeds what the reader delivers (uint8), otherwise the network's float inputs; `shape` goes to the model's
-    `inputs` (clips: size, segments). Attributes: `feeds` (names), `logits`, `probabilities`, `loss` (None in infer),
-    `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`, `optimizer`.
+    `inputs` (clips: size, segments). In training the processes of `group` average their gradients, and a batch goes through in
+    `pieces` equal parts. Attributes: `feeds` (names), `logits`, `probabilities`, `loss` (None in infer),
+    `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`, `optimizer`, `stop`.
     """
 
-    def __init__(self, model, raw=True, training=False, **shape):
+    def __init__(self, model, raw=True, training=False, group=None, pieces=1, **shape):
         paddle.enable_static()
         self.program, self.startup = paddle.static.Program(), paddle.static.Program()
         with paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
@@ -54,6 +57,7 @@ class Graph:
                 self.loss = model.loss(outputs, model.label())
                 self.feeds.append("label")
             self.parameters = compat.parameters(self.program)
+            self.group, self.pieces, self.accumulation = group or Group(), pieces, None
             if training:
                 self._update(model)
 
@@ -64,7 +68,19 @@ class Graph:
         self.optimizer = model.optimizer(self.rate)
         pairs = self.optimizer.backward(self.loss)
         self.gradients = {parameter.name: gradient for parameter, gradient in pairs}
+        if self.pieces == 1:
+            self.stop = self._apply(pairs)
+            return
+        self.accumulation = Accumulation(pairs, self.pieces)
+        with self.accumulation.building() as pairs:
+            self.stop = self._apply(pairs)
+
+    def _apply(self, pairs):
+        """Record the update; returns where it is told whether a process wants to stop (None: there is only one process)."""
+        stop = paddle.static.data("stop", [1], "float32") if self.group.world > 1 else None
+        pairs, stop = self.group.mean_gradients(pairs, stop)
         self.optimizer.apply_gradients(pairs)
+        return stop
 
     @property
     def shapes(self):
@@ -87,7 +103,7 @@ class Device:
             raise ConfigError("use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu")
         # oneDNN halves the time of inference on a CPU, but its backward pass crashes: on only while an inference device runs.
         self.onednn = inference and not use_gpu and os.environ.get("FLAGS_use_mkldnn", "1") != "0"
-        self.place = paddle.CUDAPlace(0) if use_gpu else paddle.CPUPlace()
+        self.place = compat.place(use_gpu)
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
 
@@ -96,13 +112,41 @@ class Device:
         if seed is not None:
             paddle.seed(seed)
         with paddle.static.scope_guard(self.scope):
+            if graph.accumulation:
+                self.executor.run(graph.accumulation.startup)
             self.executor.run(graph.startup)
 
     def run(self, graph, feed, fetch):
         """Run one batch. `feed`: {name: array}; `fetch`: values of the graph. Returns arrays in the order of `fetch`."""
         feed = {name: feed[name] for name in graph.feeds if name in feed}
+        return self._run(graph.program, feed, fetch)
+
+    def _run(self, program, feed, fetch):
         with paddle.static.scope_guard(self.scope), compat.onednn(self.onednn):
-            return self.executor.run(graph.program, feed=feed, fetch_list=list(fetch))
+            return self.executor.run(program, feed=feed, fetch_list=list(fetch))
+
+    def train(self, graph, feed, seeds, stop=False):
+        """One update of a training graph by a batch. `seeds`: of the dropout masks, one a piece. `stop`: this process wants to.
+
+        Returns (mean loss, probabilities [B, classes], whether any process wants to stop).
+        """
+        fetch, wish = [graph.loss, graph.probabilities], {}
+        told = [] if graph.stop is None else [graph.stop]
+        if told:
+            wish = {"stop": np.array([stop], np.float32)}
+        feed = {name: feed[name] for name in graph.feeds}
+        if graph.pieces == 1:
+            paddle.seed(seeds[0])
+            loss, probabilities, *told = self._run(graph.program, {**feed, **wish}, fetch + told)
+        else:
+            losses, probabilities = [], []
+            for part, seed in zip(_pieces(feed, graph.pieces), seeds, strict=True):
+                paddle.seed(seed)
+                for found, value in zip((losses, probabilities), self._run(graph.program, part, fetch), strict=True):
+                    found.append(value)
+            told = self._run(graph.accumulation.program, wish, told)
+            loss, probabilities = np.mean(losses), np.concatenate(probabilities)
+        return loss, probabilities, told[0][0] > 0 if told else stop
 
     def get(self, names):
         """{name: array} of variables, copied out of the scope."""
@@ -124,3 +168,9 @@ class Device:
         if variable is None:
             raise WeightsError(f"the model has no variable '{name}'")
         return variable.get_tensor()
+
+
+def _pieces(feed, count):
+    """{name: array} cut into `count` equal ones, in order."""
+    size = len(next(iter(feed.values()))) // count
+    return [{name: rows[i * size:(i + 1) * size] for name, rows in feed.items()} for i in range(count)]
