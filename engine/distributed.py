@@ -8,7 +8,6 @@ import io
 import json
 import logging
 import os
-import warnings
 
 import numpy as np
 import paddle
@@ -116,9 +115,7 @@ class Group:
         found = []
         for bucket in _buckets([gradient for _, gradient in pairs]):
             flat = paddle.concat([stop, *(paddle.reshape(gradient, [-1]) for gradient in bucket)])
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Tensor do not have 'place'")       # it asks a value in a program for its place
-                paddle.distributed.all_reduce(flat)
+            paddle.distributed.all_reduce(flat)
             parts = paddle.split(flat / self.world, [1, *(_size(gradient) for gradient in bucket)])
             stop = parts[0]
             found += [paddle.reshape(part, gradient.shape) for part, gradient in zip(parts[1:], bucket, strict=True)]
