@@ -28,6 +28,8 @@ def parse(argv):
     parser.add_argument("--log_interval", type=int, default=10, help="log every N steps, 0: never (default: 10)")
     parser.add_argument("--fix_random_seed", type=cli.boolean, help="True: seed 1000, so that runs repeat")
     parser.add_argument("--enable_ce", type=cli.boolean, help="old name of --fix_random_seed")
+    parser.add_argument("--amp", choices=("off", "bf16", "fp16"), default="off", help="16-bit convolutions and matrix products in training "
+                        "(default: off); parameters and checkpoints keep 32 bits")
     parser.add_argument("--check_data", action="store_true", help="decode all clips of the training and validation lists, say what is "
                         "wrong with them, and leave")
     parser.add_argument("--is_profiler", type=int, default=0, help="1: trace a few training steps into --profiler_path, and stop")
@@ -65,7 +67,7 @@ def main(argv=None):
         if group.first:
             print(describe(config, "train"))
         trainer = Trainer(model, config, args.save_dir, use_gpu, args.log_interval, args.valid_interval, args.keep_checkpoints,
-                          args.patience, group)
+                          args.patience, group, None if args.amp == "off" else args.amp)
         trainer.start(args.pretrain, args.resume)
         if args.is_profiler:
             from engine.profiling import profile

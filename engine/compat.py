@@ -4,6 +4,10 @@ import os
 
 import paddle
 
+from utils.errors import ConfigError
+
+PIR = int(paddle.__version__.split(".")[0]) >= 3
+
 
 def parameters(program):
     """{name: (shape, trainable)} of a program's parameters, running statistics included, sorted by name.
@@ -41,9 +45,21 @@ def place(use_gpu):
     return paddle.CUDAPlace(int(os.environ.get("FLAGS_selected_gpus", "0"))) if use_gpu else paddle.CPUPlace()
 
 
+def check_amp(amp, use_gpu):
+    """ConfigError where this Paddle cannot train with 16-bit products of the kind `amp` ("bf16", "fp16", or None) on the device."""
+    if amp is None or use_gpu and PIR:
+        return
+    if not PIR:
+        raise ConfigError(f"--amp '{amp}' needs Paddle 3 or later, this is {paddle.__version__}; leave it out")
+    if amp == "fp16":
+        raise ConfigError("--amp 'fp16' needs a GPU: Paddle has no such convolutions for the CPU; leave it out, or try --amp bf16")
+    if not paddle.amp.is_bfloat16_supported("cpu"):
+        raise ConfigError(f"--amp '{amp}' on a CPU needs one with AVX-512; leave it out")
+
+
 def several_processes():
     """Whether collectives can be recorded in a program and called beside it, as engine/distributed.py does: from 3.0 on."""
-    return hasattr(paddle.framework, "in_pir_mode") and paddle.distributed.is_available()
+    return PIR and paddle.distributed.is_available()
 
 
 @contextlib.contextmanager

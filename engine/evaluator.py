@@ -64,6 +64,7 @@ def test(model_class, config, source, use_gpu=False, log_interval=1, save_dir="d
     """Evaluate weights on the TEST list, write the report, return (result, number of unreadable samples)."""
     group = group or Group()
     model = model_class(config, "test")
+    model.devices = group.world
     dataset = READERS[model.data].from_config(config, "test")
     loader = loader_for(dataset, config.TEST, part=group.part)
     device, graph = Device(use_gpu, inference=True), Graph(model)

@@ -13,8 +13,8 @@ import paddle
 
 from engine import compat
 from engine.distributed import Group
-from engine.update import Accumulation
-from models import tuning
+from engine.update import Accumulation, LossScale
+from models import precision, tuning
 from utils.errors import ConfigError, WeightsError
 
 
@@ -36,11 +36,11 @@ class Graph:
 
     `raw` feeds what the reader delivers (uint8), otherwise the network's float inputs; `shape` goes to the model's
     `inputs` (clips: size, segments). In training the processes of `group` average their gradients, and a batch goes through in
-    `pieces` equal parts. Attributes: `feeds` (names), `logits`, `probabilities`, `loss` (None in infer),
+    `pieces` equal parts; `amp` is None, "bf16" or "fp16". Attributes: `feeds` (names), `logits`, `probabilities`, `loss` (None in infer),
     `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`, `optimizer`, `stop`.
     """
 
-    def __init__(self, model, raw=True, training=False, group=None, pieces=1, **shape):
+    def __init__(self, model, raw=True, training=False, group=None, pieces=1, amp=None, **shape):
         paddle.enable_static()
         self.program, self.startup = paddle.static.Program(), paddle.static.Program()
         with paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
@@ -48,8 +48,10 @@ class Graph:
             self.feeds = list(inputs)
             if raw:
                 inputs = model.prepare(inputs)
-            with tuning.applied(model.tuning() if training else tuning.Tuning()):
+            with tuning.applied(model.tuning() if training else tuning.Tuning()), precision.applied(amp):
                 outputs = model.network(inputs, training)
+            if amp:
+                outputs = tuple(map(_widened, outputs)) if isinstance(outputs, tuple) else _widened(outputs)
             self.logits = outputs[0] if isinstance(outputs, tuple) else outputs
             self.probabilities = model.probabilities(self.logits)
             self.loss = None
@@ -57,7 +59,7 @@ class Graph:
                 self.loss = model.loss(outputs, model.label())
                 self.feeds.append("label")
             self.parameters = compat.parameters(self.program)
-            self.group, self.pieces, self.accumulation = group or Group(), pieces, None
+            self.group, self.pieces, self.accumulation, self.amp = group or Group(), pieces, None, amp
             if training:
                 self._update(model)
 
@@ -66,7 +68,8 @@ class Graph:
             raise ConfigError(f"TRAIN.freeze {list(model.tuning().freeze)} leaves no parameter of {model.name} to train; freeze less")
         self.rate = StepRate()
         self.optimizer = model.optimizer(self.rate)
-        pairs = self.optimizer.backward(self.loss)
+        self.scale = LossScale() if self.amp == "fp16" else None
+        pairs = self.optimizer.backward(self.scale.scaled(self.loss) if self.scale else self.loss)
         self.gradients = {parameter.name: gradient for parameter, gradient in pairs}
         if self.pieces == 1:
             self.stop = self._apply(pairs)
@@ -79,6 +82,8 @@ class Graph:
         """Record the update; returns where it is told whether a process wants to stop (None: there is only one process)."""
         stop = paddle.static.data("stop", [1], "float32") if self.group.world > 1 else None
         pairs, stop = self.group.mean_gradients(pairs, stop)
+        if self.scale:
+            pairs = self.scale.unscaled(pairs)
         self.optimizer.apply_gradients(pairs)
         return stop
 
@@ -89,7 +94,8 @@ class Graph:
 
     def accumulators(self):
         """Names of the optimizer's state variables, e.g. `conv1_weights_velocity_0`."""
-        return sorted(variable.name for group in self.optimizer._accumulators.values() for variable in group.values())
+        names = [variable.name for group in self.optimizer._accumulators.values() for variable in group.values()]
+        return sorted(names + (list(LossScale.START) if self.scale else []))
 
 
 class Device:
@@ -168,6 +174,10 @@ class Device:
         if variable is None:
             raise WeightsError(f"the model has no variable '{name}'")
         return variable.get_tensor()
+
+
+def _widened(x):
+    return paddle.cast(x, "float32")
 
 
 def _pieces(feed, count):

@@ -14,6 +14,7 @@ import threading
 from utils.errors import ConfigError
 
 DONE = b"done"
+GREETING_SECONDS = 5.0              # after which who connects and says nothing is not one of us
 FAILED = 2                          # exit status, as the drivers' for an error
 PR_SET_PDEATHSIG = 1                # <sys/prctl.h>
 
@@ -27,6 +28,14 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:      # it died between the two lines
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _greeting(connection, size):
+    connection.settimeout(GREETING_SECONDS)
+    try:
+        return connection.recv(size, socket.MSG_WAITALL)
+    except OSError:
+        return b""
 
 
 class Lifeline:
@@ -52,10 +61,9 @@ class Lifeline:
             server.settimeout(timeout)
             try:
                 connection, _ = server.accept()
-                connection.settimeout(timeout)
-                greeting = connection.recv(len(token) + 8, socket.MSG_WAITALL)
             except TimeoutError as error:
                 raise ConfigError(f"only {len(self.names) + 1} of {self.world} processes came within {timeout:g} s") from error
+            greeting = _greeting(connection, len(token) + 8)
             if secrets.compare_digest(greeting[:len(token)], token):    # anyone can connect to an open port
                 self._watch_over(connection, int(greeting[len(token):]))
             else:

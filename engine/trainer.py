@@ -18,7 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from datareader import READERS, loader_for
 from datareader.balance import balanced
-from engine import bad_samples, checkpoint, weights
+from engine import bad_samples, checkpoint, compat, weights
 from engine.configuration import class_names
 from engine.distributed import Group, divisible
 from engine.evaluator import evaluate, gathered
@@ -37,14 +37,16 @@ class Trainer:
     """Built from a model class and its configuration; `start` fills the parameters, `run` trains. Raises ZooError."""
 
     def __init__(self, model_class, config, save_dir="checkpoints", use_gpu=False, log_interval=10, valid_interval=1,
-                 keep_checkpoints=0, patience=0, group=None):
+                 keep_checkpoints=0, patience=0, group=None, amp=None):
         self.config, self.save_dir, self.group = config, Path(save_dir), group or Group()
         self.log_interval, self.valid_interval, self.keep, self.patience = log_interval, valid_interval, keep_checkpoints, patience
         self.model = model_class(config, "train")
+        self.model.devices = self.group.world * config.TRAIN.accumulate_steps
         self.reader = READERS[self.model.data]
         self.metric = partial(METRICS[self.model.data], config.MODEL.num_classes, config.MODEL.topk)
         # Lists are read before anything is built: a wrong path should cost a second, not a minute.
         divisible(config.TRAIN, self.group.world)
+        compat.check_amp(amp, use_gpu)
         self.seed = self.group.share(self._seed())
         self.train_data = self.reader.from_config(config, "train", self.seed)
         self.valid_data = self.reader.from_config(config, "valid") if valid_interval > 0 and config.VALID.filelist else None
@@ -54,10 +56,15 @@ class Trainer:
         if getattr(config.TRAIN, "class_weights", "none") == "balanced":
             self.model.class_weights = balanced(self.train_data.items, config)
         self.device = Device(use_gpu)
-        self.graph = Graph(self.model, training=True, group=self.group, pieces=config.TRAIN.accumulate_steps)
+        self.graph = Graph(self.model, training=True, group=self.group, pieces=config.TRAIN.accumulate_steps, amp=amp)
         self._check_prefixes()
-        self.valid_graph = Graph(model_class(config, "valid")) if self.valid_data else None
+        self.valid_graph = self._valid_graph(model_class) if self.valid_data else None
         self.epoch, self.batch, self.best, self.history = 0, 0, None, []
+
+    def _valid_graph(self, model_class):
+        model = model_class(self.config, "valid")
+        model.devices = self.group.world
+        return Graph(model)
 
     def _check_prefixes(self):
         """Say what fine-tuning settings do; ConfigError for a prefix that no parameter has."""

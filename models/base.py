@@ -21,6 +21,7 @@ class Model:
     settings = None             # the configuration class of utils/settings.py
     head = ()                   # prefixes of the classifier's parameters: re-initialised for another class count
     not_in_backbone = ()        # substrings of the parameters that a pretrained backbone does not provide; (): it has none
+    devices = 1                 # parts of a batch whose gradients are averaged; the trainer says how many
     optional = ()               # parameters that weights may lack; they then keep their initial values
 
     def __init__(self, config, mode):

@@ -6,9 +6,11 @@ import paddle
 import pytest
 
 from datareader.loader import Loader
+from dataset.youtube8m import synthetic
 from engine.configuration import configure
 from engine.distributed import BUCKET, _buckets, divisible, joined
 from engine.graph import Device, Graph
+from engine.trainer import Trainer
 from metrics.accuracy import Accuracy
 from metrics.report import Classification
 from metrics.youtube8m import YouTube8M
@@ -127,6 +129,27 @@ def test_alone_nothing_is_shared_and_no_one_is_waited_for(monkeypatch):
         assert (group.rank, group.world, group.first) == (0, 1, True)
         assert group.gather(value) == [value] and group.copy(value) is value and group.mean(value) is value and group.share(3) == 3
         group.wait()
+
+
+@pytest.mark.parametrize("name, keys", [
+    ("AttentionCluster", {"MODEL.seg_num": 4, "MODEL.cluster_nums": [2, 2], "MODEL.hidden_sizes": [16, 16]}),
+    ("AttentionLSTM", {"MODEL.embedding_size": 8, "MODEL.lstm_size": 4, "MODEL.hidden_sizes": [16, 16]})])    # its loss is a sum
+def test_pieces_add_up_to_the_undivided_batch(name, keys, tmp_path):
+    train, _ = synthetic.make(tmp_path, "pkl", train=8, val=1, shard=4, classes=3, frames=5)
+    overrides = {**keys, "MODEL.num_classes": 3, "MODEL.topk": 3, "MODEL.drop_rate": 0, "TRAIN.batch_size": 4, "TRAIN.epoch": 2,
+                 "TRAIN.seed": 1, "TRAIN.filelist": str(train), "TRAIN.learning_rate": 1e-4}
+    found = {}
+    for pieces in (1, 4):
+        model, config = configure(name, None, {**overrides, "TRAIN.accumulate_steps": pieces})
+        trainer = Trainer(model, config, tmp_path / str(pieces), valid_interval=0)
+        trainer.start()
+        history = trainer.run()
+        found[pieces] = trainer.device.get(trainer.graph.parameters), [epoch["loss"] for epoch in history]
+        assert trainer.step == 4
+    assert found[4][1] == pytest.approx(found[1][1], rel=1e-5)
+    for parameter in found[1][0]:
+        if not parameter.endswith("conv.bias"):         # softmax does not see it: Adam makes steps of its rounding errors
+            np.testing.assert_allclose(found[4][0][parameter], found[1][0][parameter], rtol=0, atol=1e-6, err_msg=parameter)
 
 
 def test_pieces_of_a_batch_with_dropout_draw_different_masks():
