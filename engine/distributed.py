@@ -4,6 +4,7 @@ Every process computes its slice of each batch; gradients are averaged inside th
 that parameters stay equal. The same code runs over gloo (CPU) and NCCL (GPU). One process pays nothing for it.
 """
 import contextlib
+import faulthandler
 import io
 import json
 import logging
@@ -20,7 +21,7 @@ from utils.errors import ConfigError, ZooError
 log = logging.getLogger("zoo")
 
 BUCKET = 8 << 20                    # gradient values that are reduced at once; measured in docs/distributed.md
-RENDEZVOUS_SECONDS = "180"          # how long processes wait for one another at the start
+RENDEZVOUS_SECONDS = 180            # how long processes wait for one another at the start
 
 
 class Group:
@@ -168,15 +169,16 @@ def joined(use_gpu=False):
     if world == 1:
         yield Group()
         return
+    if not compat.several_processes():
+        raise ConfigError(f"'{world}' processes: training by several processes needs Paddle 3 or later, this is {paddle.__version__}")
     die_with_parent()
-    group = _meet(rank, world, use_gpu)
-    host = os.environ["PADDLE_CURRENT_ENDPOINT"].rpartition(":")[0]
-    line = Lifeline(rank, world, host, group.share)
-    if not group.first:
+    line = Lifeline(rank, world, os.environ["PADDLE_TRAINER_ENDPOINTS"].split(","), RENDEZVOUS_SECONDS)
+    if rank > 0:
         log.setLevel(logging.ERROR)
-    log.info("%d processes, each with its part of every batch", world)
     last = f"process {rank} of {world} ended before the others"
     try:
+        group = _meet(rank, world, use_gpu)
+        log.info("%d processes, each with its part of every batch", world)
         yield group
         last = None
     except Interrupted:
@@ -193,16 +195,11 @@ def joined(use_gpu=False):
 
 
 def _meet(rank, world, use_gpu):
-    if not compat.several_processes():
-        raise ConfigError(f"'{world}' processes: training by several processes needs Paddle 3 or later, this is {paddle.__version__}")
-    os.environ.setdefault("FLAGS_stop_check_timeout", RENDEZVOUS_SECONDS)
     os.environ["PADDLE_DISTRI_BACKEND"] = "nccl" if use_gpu else "gloo"
+    # It holds the interpreter's lock, and gives up after 15 minutes or never: this ends the process from outside Python.
+    faulthandler.dump_traceback_later(RENDEZVOUS_SECONDS, exit=True)
     paddle.disable_static()
-    try:
-        paddle.distributed.init_parallel_env()
-    except RuntimeError as error:
-        raise ConfigError(f"process {rank} of {world} did not meet the others at '{os.environ.get('PADDLE_MASTER')}' within "
-                          f"{RENDEZVOUS_SECONDS} s: {error}") from error
-    finally:
-        paddle.enable_static()
+    paddle.distributed.init_parallel_env()
+    paddle.enable_static()
+    faulthandler.cancel_dump_traceback_later()
     return Group(rank, world, compat.place(use_gpu))

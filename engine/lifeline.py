@@ -3,17 +3,19 @@
 Each process holds a connection to process 0. The operating system closes it when a process dies, however it dies, so that
 nothing is polled and no busy process is taken for a dead one. What comes over it: DONE, or the sentence to end with.
 """
+import hashlib
 import os
-import secrets
 import select
 import signal
 import socket
 import sys
 import threading
+import time
 
 from utils.errors import ConfigError
 
 DONE = b"done"
+ON_EVERY_HOST = "start the launcher on every host with the same --master and --nnodes, and see that they reach each other"
 GREETING_SECONDS = 5.0              # after which who connects and says nothing is not one of us
 FAILED = 2                          # exit status, as the drivers' for an error
 PR_SET_PDEATHSIG = 1                # <sys/prctl.h>
@@ -38,34 +40,43 @@ def _greeting(connection, size):
         return b""
 
 
-class Lifeline:
-    """Of process `rank` of `world`. `share(value)` gives every process the value of process 0; `host` is this one's address."""
+def _connect(address, deadline):
+    while True:
+        try:
+            return socket.create_connection(address, max(0.1, deadline - time.monotonic()))
+        except OSError as error:        # process 0 may not be there yet
+            if time.monotonic() > deadline:
+                raise ConfigError(f"process 0 does not answer at '{address[0]}:{address[1]}' ({error}); {ON_EVERY_HOST}") from error
+        time.sleep(0.2)
 
-    def __init__(self, rank, world, host, share, timeout=60.0):
+
+class Lifeline:
+    """Of process `rank` of `world`, which meet at `endpoints` [host:port], the first one's. ConfigError if not all come in time."""
+
+    def __init__(self, rank, world, endpoints, seconds):
         self.rank, self.world = rank, world
         self.names, self.said = {}, {}              # of each connection: its process, and what has come from it
+        host, _, port = endpoints[0].rpartition(":")
+        job = hashlib.sha256(",".join(endpoints).encode()).hexdigest().encode()       # tells ours from what else may connect
         if rank == 0:
-            with socket.create_server((host, 0), backlog=world) as server:
-                _, token = share([*server.getsockname()[:2]]), share(secrets.token_hex(16))
-                self._accept(server, token.encode(), timeout)
+            with socket.create_server((host, int(port)), backlog=world) as server:
+                self._accept(server, job, time.monotonic() + seconds)
         else:
-            address, token = share(None), share(None)
-            connection = socket.create_connection(address, timeout)
-            connection.sendall(f"{token}{rank:08d}".encode())
+            connection = _connect((host, int(port)), time.monotonic() + seconds)
+            connection.sendall(job + f"{rank:08d}".encode())
             self._watch_over(connection, 0)
-        self.thread = threading.Thread(target=self._watch, name="lifeline", daemon=True)
-        self.thread.start()
+        threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
 
-    def _accept(self, server, token, timeout):
+    def _accept(self, server, job, deadline):
         while len(self.names) < self.world - 1:
-            server.settimeout(timeout)
+            server.settimeout(max(0.1, deadline - time.monotonic()))
             try:
                 connection, _ = server.accept()
             except TimeoutError as error:
-                raise ConfigError(f"only {len(self.names) + 1} of {self.world} processes came within {timeout:g} s") from error
-            greeting = _greeting(connection, len(token) + 8)
-            if secrets.compare_digest(greeting[:len(token)], token):    # anyone can connect to an open port
-                self._watch_over(connection, int(greeting[len(token):]))
+                raise ConfigError(f"only {len(self.names) + 1} of {self.world} processes have come; {ON_EVERY_HOST}") from error
+            greeting = _greeting(connection, len(job) + 8)
+            if greeting[:len(job)] == job:
+                self._watch_over(connection, int(greeting[len(job):]))
             else:
                 connection.close()
 
@@ -97,7 +108,7 @@ class Lifeline:
         sentence = said.decode("utf-8", "replace") or died
         self.leave(sentence.encode())
         print(f"error: {sentence}", file=sys.stderr, flush=True)
-        os._exit(FAILED)            # the main thread may be waiting for the dead process, in a call that nothing interrupts
+        os._exit(FAILED)            # at once: the main thread may be waiting for the dead process
 
     def leave(self, words=DONE):
         """Say the last word: DONE, or the sentence that the other processes should end with."""
