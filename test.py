@@ -23,6 +23,7 @@ def main(argv=None):
         return 0
     from engine import evaluator, summary
     from engine.configuration import choose_gpu, configure
+    from engine.distributed import joined
     from utils.config import describe
     from utils.files import writable_folder
     cli.log_arguments(args)
@@ -32,8 +33,11 @@ def main(argv=None):
         print(summary.line(model(config, "test")))
         return 0
     writable_folder(args.save_dir, "--save_dir")
-    print(describe(config, "test"))
-    _, unreadable = evaluator.test(model, config, args.weights, choose_gpu(args.use_gpu), args.log_interval, args.save_dir)
+    use_gpu = choose_gpu(args.use_gpu)
+    with joined(use_gpu) as group:
+        if group.first:
+            print(describe(config, "test"))
+        _, unreadable = evaluator.test(model, config, args.weights, use_gpu, args.log_interval, args.save_dir, group)
     return 1 if unreadable else 0
 
 

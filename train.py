@@ -26,6 +26,8 @@ def parse(argv):
     parser.add_argument("--log_interval", type=int, default=10, help="log every N steps, 0: never (default: 10)")
     parser.add_argument("--fix_random_seed", type=cli.boolean, help="True: seed 1000, so that runs repeat")
     parser.add_argument("--enable_ce", type=cli.boolean, help="old name of --fix_random_seed")
+    parser.add_argument("--amp", choices=("off", "bf16", "fp16"), default="off", help="16-bit convolutions and matrix products in training "
+                        "(default: off); parameters and checkpoints keep 32 bits")
     parser.add_argument("--check_data", action="store_true", help="decode all clips of the training and validation lists, say what is "
                         "wrong with them, and leave")
     parser.add_argument("--is_profiler", type=int, default=0, help="1: trace a few training steps into --profiler_path, and stop")
@@ -41,6 +43,7 @@ def main(argv=None):
         return 0
     from engine import summary, weights
     from engine.configuration import choose_gpu, class_names, configure
+    from engine.distributed import joined
     from engine.trainer import Trainer
     from utils import remote
     from utils.config import describe
@@ -61,15 +64,18 @@ def main(argv=None):
         if source and source.lower() != "none":
             weights.file_of(source, model.name)             # a missing one is noticed before a graph is built for it
     writable_folder(args.save_dir, "--save_dir")
-    print(describe(config, "train"))
-    trainer = Trainer(model, config, args.save_dir, choose_gpu(args.use_gpu), args.log_interval, args.valid_interval, args.keep_checkpoints,
-                      args.patience)
-    trainer.start(args.pretrain, args.resume)
-    if args.is_profiler:
-        from engine.profiling import profile
-        profile(trainer, args.profiler_path)
-    else:
-        trainer.run()
+    use_gpu = choose_gpu(args.use_gpu)
+    with joined(use_gpu) as group:
+        if group.first:
+            print(describe(config, "train"))
+        trainer = Trainer(model, config, args.save_dir, use_gpu, args.log_interval, args.valid_interval, args.keep_checkpoints,
+                          args.patience, group, None if args.amp == "off" else args.amp)
+        trainer.start(args.pretrain, args.resume)
+        if args.is_profiler:
+            from engine.profiling import profile
+            profile(trainer, args.profiler_path)
+        else:
+            trainer.run()
 
 
 if __name__ == "__main__":

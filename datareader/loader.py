@@ -19,8 +19,9 @@ POLL_SECONDS = 1.0
 
 @dataclass
 class Batch:
-    """`feed` goes to the graph; `ids` and `labels` follow its rows; `indices` are positions in the list."""
+    """`number` in its epoch; `feed` goes to the graph; `ids` and `labels` follow its rows; `indices` are positions in the list."""
 
+    number: int
     feed: dict
     ids: list
     labels: list
@@ -47,19 +48,28 @@ class _Slot:
 
 class Loader:
     """Batches of a dataset (`read`, `buffer`, `feed`, `shuffled`, `name`, `__len__`). `bad` maps the index of each unreadable
-    sample to its reason, over all epochs so far."""
+    sample to its reason, over all epochs so far.
 
-    def __init__(self, dataset, batch_size, threads=2, buffer_bytes=512 << 20, timeout=120.0, training=False, seed=0):
+    `part` (rank, world) reads one of `world` contiguous slices of every batch, whose samples and order it does not change. Slices
+    are equal where batch_size is a multiple of `world`; others may be empty, and such a batch is then not delivered."""
+
+    def __init__(self, dataset, batch_size, threads=2, buffer_bytes=512 << 20, timeout=120.0, training=False, seed=0, part=(0, 1)):
         if training and len(dataset) < batch_size:
             raise DataError(f"batch_size '{batch_size}' is larger than the {len(dataset)} samples of the training list; lower it")
         self.dataset, self.batch_size, self.threads, self.timeout = dataset, batch_size, threads, timeout
-        self.training, self.seed, self.buffer_bytes = training, seed, buffer_bytes
+        self.training, self.seed, self.buffer_bytes, self.part = training, seed, buffer_bytes, part
         self.bad = {}
 
     def __len__(self):
         """Batches per epoch: a short last one is dropped in training only."""
         whole, rest = divmod(len(self.dataset), self.batch_size)
         return whole + (1 if rest and not self.training else 0)
+
+    def rows(self, number):
+        """Positions in the order of the epoch that are read for batch `number`."""
+        first, (rank, world) = number * self.batch_size, self.part
+        count = min(self.batch_size, len(self.dataset) - first)
+        return range(first + count * rank // world, first + count * (rank + 1) // world)
 
     def order(self, epoch):
         """Indices of the samples in the order of this epoch: shuffled by (seed, epoch) in training."""
@@ -110,16 +120,15 @@ class _Epoch:
     def _depth(self):
         """Batches in preparation: enough to keep every thread busy, at most `buffer_bytes`, at least one."""
         loader = self.loader
-        busy = 1 + -(-2 * loader.threads // loader.batch_size)
-        sizes = [slot.buffer.nbytes for slot in self.slots.values()]
-        return max(1, min(busy, loader.buffer_bytes // max(sizes)) if sizes else busy)
+        busy = 1 + -(-2 * loader.threads // max(1, loader.batch_size // loader.part[1]))
+        largest = max((slot.buffer.nbytes for slot in self.slots.values()), default=0)
+        return max(1, min(busy, loader.buffer_bytes // largest) if largest else busy)
 
     def _open(self, number):
-        first = number * self.loader.batch_size
-        rows = min(self.loader.batch_size, len(self.order) - first)
-        self.slots[number] = _Slot(self.loader.dataset.buffer(rows), rows)
-        for row in range(rows):
-            self.tasks.put(_Task(number, row, first + row))
+        positions = self.loader.rows(number)
+        self.slots[number] = _Slot(self.loader.dataset.buffer(len(positions)), len(positions))
+        for row, position in enumerate(positions):
+            self.tasks.put(_Task(number, row, position))
 
     def _advance(self):
         """Take one event from the threads, or look for a stuck one."""
@@ -153,7 +162,7 @@ class _Epoch:
         if len(kept) < len(slot.found):
             buffer = buffer[kept]
         labels, ids, indices = (list(column) for column in zip(*(slot.found[row] for row in kept), strict=True)) if kept else ([], [], [])
-        return Batch(dataset.feed(buffer, labels) if kept else {}, ids, labels, indices)
+        return Batch(number, dataset.feed(buffer, labels) if kept else {}, ids, labels, indices)
 
     # ---- in the worker threads
 

@@ -1,7 +1,12 @@
 """The differences between Paddle 2.6 (old IR) and 3.x (PIR) that this project meets. Nothing else asks for a version."""
 import contextlib
+import os
 
 import paddle
+
+from utils.errors import ConfigError
+
+PIR = int(paddle.__version__.split(".")[0]) >= 3
 
 
 def parameters(program):
@@ -33,6 +38,28 @@ def products(program, convolutions, matrices):
 def gpu_available():
     """Whether the installed Paddle can use a CUDA device of this machine."""
     return paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+
+
+def place(use_gpu):
+    """Where this process computes; the launcher gives each of its processes a device of its own."""
+    return paddle.CUDAPlace(int(os.environ.get("FLAGS_selected_gpus", "0"))) if use_gpu else paddle.CPUPlace()
+
+
+def check_amp(amp, use_gpu):
+    """ConfigError where this Paddle cannot train with 16-bit products of the kind `amp` ("bf16", "fp16", or None) on the device."""
+    if amp is None or use_gpu and PIR:
+        return
+    if not PIR:
+        raise ConfigError(f"--amp '{amp}' needs Paddle 3 or later, this is {paddle.__version__}; leave it out")
+    if amp == "fp16":
+        raise ConfigError("--amp 'fp16' needs a GPU: Paddle has no such convolutions for the CPU; leave it out, or try --amp bf16")
+    if not paddle.amp.is_bfloat16_supported("cpu"):
+        raise ConfigError(f"--amp '{amp}' on a CPU needs one with AVX-512; leave it out")
+
+
+def several_processes():
+    """Whether collectives can be recorded in a program and called beside it, as engine/distributed.py does: from 3.0 on."""
+    return PIR and paddle.distributed.is_available()
 
 
 @contextlib.contextmanager

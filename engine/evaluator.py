@@ -5,8 +5,9 @@ from functools import partial
 from tqdm import tqdm
 
 from datareader import READERS, loader_for
-from engine import views, weights
+from engine import bad_samples, views, weights
 from engine.configuration import class_names
+from engine.distributed import Group
 from engine.graph import Device, Graph
 from metrics import METRICS, REPORTS, report
 from utils import remote
@@ -15,46 +16,71 @@ from utils.errors import DataError
 log = logging.getLogger("zoo")
 
 
-def evaluate(device, graph, loader, new_metric, log_interval=0, prefix="[TEST] test_iter", collect=None):
+def evaluate(device, graph, loader, new_metric, log_interval=0, prefix="[TEST] test_iter", collect=None, group=None):
     """Score every readable sample of `loader`, by the average of its views; returns the metric that `new_metric()` makes, updated.
 
-    A logged line has its own batch's scores; `collect(ids, labels, probabilities)` sees each batch.
+    A logged line has its own batch's scores; `collect(number, ids, labels, probabilities)` sees each batch. The processes of `group`
+    score their slices of each batch, and afterwards process 0's metric has the scores of all of them; log lines are of its slices.
     """
+    group = group or Group()
     metric, section = new_metric(), loader.dataset.section
-    batches = tqdm(loader.epoch(), total=len(loader), desc=prefix, unit="batch", disable=None, leave=False)
-    for number, batch in enumerate(batches):
+    batches = tqdm(loader.epoch(), total=len(loader), desc=prefix, unit="batch", disable=None if group.first else True, leave=False)
+    for batch in batches:
         labels = batch.feed["label"][::section.views]
         if section.views > 1:
             probabilities = views.probabilities(device, graph, batch.feed, section)
             loss = views.cross_entropy(probabilities, labels)
         else:
             probabilities, loss = device.run(graph, batch.feed, [graph.probabilities, graph.loss])
-        metric.update(probabilities, labels, loss)
+        metric.update(probabilities, labels, loss, batch.number)
         if collect:
-            collect(batch.ids, batch.labels, probabilities)
-        if log_interval > 0 and number % log_interval == 0:
+            collect(batch.number, batch.ids, batch.labels, probabilities)
+        if log_interval > 0 and batch.number % log_interval == 0:
             single = new_metric()
             single.update(probabilities, labels, loss)
-            log.info("%s %d%s", prefix, number, single.line(single.result()))
+            log.info("%s %d%s", prefix, batch.number, single.line(single.result()))
+    bad_samples.merge(group, loader)
     if loader.bad and len(loader.bad) == len(loader.dataset):
         reasons = "; ".join(list(loader.bad.values())[:3])
         raise DataError(f"nothing was scored: none of the {len(loader.bad)} listed samples can be read: {reasons}")
+    merge(group, metric)
     return metric
 
 
-def test(model_class, config, source, use_gpu=False, log_interval=1, save_dir="data/evaluate_results"):
+def merge(group, kept):
+    """Give process 0's metric or report (`state`, `merge`) what all processes' have kept."""
+    states = group.gather(kept.state()) if group.world > 1 else []
+    if states:
+        kept.merge(states)
+
+
+def gathered(group, metric):
+    """The result of all processes' parts of a metric, on each of them. Process 0's keeps all parts."""
+    merge(group, metric)
+    return group.share(metric.result() if group.first else None)
+
+
+def test(model_class, config, source, use_gpu=False, log_interval=1, save_dir="data/evaluate_results", group=None):
     """Evaluate weights on the TEST list, write the report, return (result, number of unreadable samples)."""
-    model = model_class(config, "test")
+    group = group or Group()
+    model = model_class(config, "test", group.world)
     dataset = READERS[model.data].from_config(config, "test")
-    loader = loader_for(dataset, config.TEST)
+    loader = loader_for(dataset, config.TEST, part=group.part)
     found = weights.require(source, model)
     device, graph = Device(use_gpu, inference=True), Graph(model)
     device.initialise(graph)
     weights.put(weights.strict, device, graph, model, found)
 
     new_metric, written = partial(METRICS[model.data], config.MODEL.num_classes, config.MODEL.topk), REPORTS[model.data]()
-    metric = evaluate(device, graph, loader, new_metric, log_interval, "[EVAL] Batch", written.add)
-    result = metric.result()
+    metric = evaluate(device, graph, loader, new_metric, log_interval, "[EVAL] Batch", written.add, group)
+    merge(group, written)
+    result = _report(model, config, source, metric, written, loader, save_dir) if group.first else None
+    return group.share(result), len(loader.bad)
+
+
+def _report(model, config, source, metric, written, loader, save_dir):
+    """Write and log what all samples came to; returns the result."""
+    dataset, result = loader.dataset, metric.result()
     log.info("[EVAL] eval finished. %s", metric.line(result, final=True))
     scored = len(dataset) - len(loader.bad)
     bad = [{"id": dataset.name(index), "error": reason} for index, reason in sorted(loader.bad.items())]
@@ -64,4 +90,4 @@ def test(model_class, config, source, use_gpu=False, log_interval=1, save_dir="d
     for sample in bad:
         log.error("not scored: %s", sample["error"])
     log.info("scored %d of %d; written: %s", scored, len(dataset), ", ".join(map(str, paths)))
-    return result, len(bad)
+    return result

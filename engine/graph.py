@@ -12,7 +12,9 @@ import numpy as np
 import paddle
 
 from engine import compat
-from models import tuning
+from engine.distributed import Group
+from engine.update import Accumulation, LossScale
+from models import precision, tuning
 from utils.errors import ConfigError, WeightsError
 
 
@@ -33,11 +35,12 @@ class Graph:
     """One program of one model.
 
     `raw` feeds what the reader delivers (uint8), otherwise the network's float inputs; `shape` goes to the model's
-    `inputs` (clips: size, segments). Attributes: `feeds` (names), `logits`, `probabilities`, `loss` (None in infer),
-    `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`, `optimizer`.
+    `inputs` (clips: size, segments). In training the processes of `group` average their gradients, and a batch goes through in
+    `pieces` equal parts; `amp` is None, "bf16" or "fp16". Attributes: `feeds` (names), `logits`, `probabilities`, `loss` (None in infer),
+    `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`, `optimizer`, `stop`.
     """
 
-    def __init__(self, model, raw=True, training=False, **shape):
+    def __init__(self, model, raw=True, training=False, group=None, pieces=1, amp=None, **shape):
         paddle.enable_static()
         self.program, self.startup = paddle.static.Program(), paddle.static.Program()
         with paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
@@ -45,8 +48,10 @@ class Graph:
             self.feeds = list(inputs)
             if raw:
                 inputs = model.prepare(inputs)
-            with tuning.applied(model.tuning() if training else tuning.Tuning()):
+            with tuning.applied(model.tuning() if training else tuning.Tuning()), precision.applied(amp):
                 outputs = model.network(inputs, training)
+            if amp:
+                outputs = tuple(map(_widened, outputs)) if isinstance(outputs, tuple) else _widened(outputs)
             self.logits = outputs[0] if isinstance(outputs, tuple) else outputs
             self.probabilities = model.probabilities(self.logits)
             self.loss = None
@@ -54,6 +59,7 @@ class Graph:
                 self.loss = model.loss(outputs, model.label())
                 self.feeds.append("label")
             self.parameters = compat.parameters(self.program)
+            self.group, self.pieces, self.accumulation, self.amp = group or Group(), pieces, None, amp
             if training:
                 self._update(model)
 
@@ -62,9 +68,24 @@ class Graph:
             raise ConfigError(f"TRAIN.freeze {list(model.tuning().freeze)} leaves no parameter of {model.name} to train; freeze less")
         self.rate = StepRate()
         self.optimizer = model.optimizer(self.rate)
-        pairs = self.optimizer.backward(self.loss)
+        self.scale = LossScale() if self.amp == "fp16" else None
+        pairs = self.optimizer.backward(self.scale.scaled(self.loss) if self.scale else self.loss)
         self.gradients = {parameter.name: gradient for parameter, gradient in pairs}
+        if self.pieces == 1:
+            self.stop = self._apply(pairs)
+            return
+        self.accumulation = Accumulation(pairs, self.pieces)
+        with self.accumulation.building() as pairs:
+            self.stop = self._apply(pairs)
+
+    def _apply(self, pairs):
+        """Record the update; returns where it is told whether a process wants to stop (None: there is only one process)."""
+        stop = paddle.static.data("stop", [1], "float32") if self.group.world > 1 else None
+        pairs, stop = self.group.mean_gradients(pairs, stop)
+        if self.scale:
+            pairs = self.scale.unscaled(pairs)
         self.optimizer.apply_gradients(pairs)
+        return stop
 
     @property
     def shapes(self):
@@ -73,7 +94,8 @@ class Graph:
 
     def accumulators(self):
         """Names of the optimizer's state variables, e.g. `conv1_weights_velocity_0`."""
-        return sorted(variable.name for group in self.optimizer._accumulators.values() for variable in group.values())
+        names = [variable.name for group in self.optimizer._accumulators.values() for variable in group.values()]
+        return sorted(names + (list(LossScale.START) if self.scale else []))
 
 
 class Device:
@@ -87,7 +109,7 @@ class Device:
             raise ConfigError("use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu")
         # oneDNN halves the time of inference on a CPU, but its backward pass crashes: on only while an inference device runs.
         self.onednn = inference and not use_gpu and os.environ.get("FLAGS_use_mkldnn", "1") != "0"
-        self.place = paddle.CUDAPlace(0) if use_gpu else paddle.CPUPlace()
+        self.place = compat.place(use_gpu)
         if not use_gpu:         # one operator at a time: each uses all cores anyway, and a fifth less memory is held
             paddle.set_flags({"FLAGS_new_executor_serial_run": True})
         self.scope = paddle.static.Scope()
@@ -98,13 +120,41 @@ class Device:
         if seed is not None:
             paddle.seed(seed)
         with paddle.static.scope_guard(self.scope):
+            if graph.accumulation:
+                self.executor.run(graph.accumulation.startup)
             self.executor.run(graph.startup)
 
     def run(self, graph, feed, fetch):
         """Run one batch. `feed`: {name: array}; `fetch`: values of the graph. Returns arrays in the order of `fetch`."""
         feed = {name: feed[name] for name in graph.feeds if name in feed}
+        return self._run(graph.program, feed, fetch)
+
+    def _run(self, program, feed, fetch):
         with paddle.static.scope_guard(self.scope), compat.onednn(self.onednn):
-            return self.executor.run(graph.program, feed=feed, fetch_list=list(fetch))
+            return self.executor.run(program, feed=feed, fetch_list=list(fetch))
+
+    def train(self, graph, feed, seeds, stop=False):
+        """One update of a training graph by a batch. `seeds`: of the dropout masks, one a piece. `stop`: this process wants to.
+
+        Returns (mean loss, probabilities [B, classes], whether any process wants to stop).
+        """
+        fetch, wish = [graph.loss, graph.probabilities], {}
+        told = [] if graph.stop is None else [graph.stop]
+        if told:
+            wish = {"stop": np.array([stop], np.float32)}
+        feed = {name: feed[name] for name in graph.feeds}
+        if graph.pieces == 1:
+            paddle.seed(seeds[0])
+            loss, probabilities, *told = self._run(graph.program, {**feed, **wish}, fetch + told)
+        else:
+            losses, probabilities = [], []
+            for part, seed in zip(_pieces(feed, graph.pieces), seeds, strict=True):
+                paddle.seed(seed)
+                for found, value in zip((losses, probabilities), self._run(graph.program, part, fetch), strict=True):
+                    found.append(value)
+            told = self._run(graph.accumulation.program, wish, told)
+            loss, probabilities = np.mean(losses), np.concatenate(probabilities)
+        return loss, probabilities, told[0][0] > 0 if told else stop
 
     def get(self, names):
         """{name: array} of variables, copied out of the scope."""
@@ -126,3 +176,13 @@ class Device:
         if variable is None:
             raise WeightsError(f"the model has no variable '{name}'")
         return variable.get_tensor()
+
+
+def _widened(x):
+    return paddle.cast(x, "float32")
+
+
+def _pieces(feed, count):
+    """{name: array} cut into `count` equal ones, in order."""
+    size = len(next(iter(feed.values()))) // count
+    return [{name: rows[i * size:(i + 1) * size] for name, rows in feed.items()} for i in range(count)]

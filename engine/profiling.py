@@ -11,12 +11,15 @@ WARM_UP, STEPS = 2, 5       # the first steps build and tune; they would drown t
 
 def profile(trainer, folder):
     """Run a few training steps of a started Trainer and write their trace into `folder`. Nothing is saved."""
-    profiler = paddle.profiler.Profiler(scheduler=(WARM_UP, WARM_UP + STEPS),
-                                        on_trace_ready=paddle.profiler.export_chrome_tracing(str(folder)))
-    trainer.graph.rate.set(trainer.model.rate(0, len(trainer.loader)))
+    written = paddle.profiler.export_chrome_tracing(str(folder)) if trainer.group.first else _nothing
+    profiler = paddle.profiler.Profiler(scheduler=(WARM_UP, WARM_UP + STEPS), on_trace_ready=written)
     batches = itertools.chain.from_iterable(trainer.loader.epoch(number) for number in itertools.count())
     with profiler:
         for batch in itertools.islice(batches, WARM_UP + STEPS):
-            trainer.device.run(trainer.graph, batch.feed, [trainer.graph.loss])
+            trainer.update(batch.feed)
             profiler.step()
     log.info("profiled %d steps; the trace is in '%s'", STEPS, folder)
+
+
+def _nothing(profiler):
+    """Of several processes, the first one's trace is enough."""

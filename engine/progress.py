@@ -67,12 +67,17 @@ class Meter:
                    "or, for clips, re-encode them with shorter groups of pictures or a smaller short side")
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training stopped between two steps, all its processes at the same one, and what there is was saved."""
+
+
 class StopRequest:
     """Turns the first Ctrl-C or SIGTERM into a wish, honoured between two steps, so that what is saved is exact.
-    A second one interrupts at once. Outside the main thread it does nothing."""
+    A second one of the kind interrupts at once (a launcher sends SIGTERM when Ctrl-C reached all). Outside the main thread it does
+    nothing."""
 
     def __init__(self):
-        self.requested, self._before = False, {}
+        self.requested, self._seen, self._before = False, set(), {}
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
@@ -80,8 +85,9 @@ class StopRequest:
         return self
 
     def _note(self, number, frame):
-        if self.requested:
+        if number in self._seen:
             raise KeyboardInterrupt
+        self._seen.add(number)
         self.requested = True
 
     def __exit__(self, *_):

@@ -2,9 +2,9 @@
 
     list -> loader -> train graph (one scope with the valid graph) -> log, validate, checkpoint, best
 Everything random is a function of (seed, epoch, step), and the rate of the step, so that a checkpoint and the list are
-enough to go on bit for bit on a CPU.
+enough to go on bit for bit on a CPU. Under a launcher every process runs this loop on its slice of each batch
+(engine/distributed.py); process 0 alone writes.
 """
-import csv
 import logging
 import secrets
 import time
@@ -16,15 +16,16 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from datareader import READERS, loader_for
-from engine import checkpoint, weights
+from datareader.balance import balanced
+from engine import bad_samples, checkpoint, compat, weights
 from engine.configuration import class_names
-from engine.evaluator import evaluate
+from engine.distributed import Group, divisible
+from engine.evaluator import evaluate, gathered
 from engine.graph import Device, Graph
-from engine.progress import Meter, StopRequest
+from engine.progress import Interrupted, Meter, StopRequest
 from metrics import METRICS
 from utils import download, remote
 from utils.errors import ConfigError, DataError, RemoteError, TrainingError, WeightsError
-from utils.files import replacing
 
 log = logging.getLogger("zoo")
 
@@ -35,25 +36,27 @@ class Trainer:
     """Built from a model class and its configuration; `start` fills the parameters, `run` trains. Raises ZooError."""
 
     def __init__(self, model_class, config, save_dir="checkpoints", use_gpu=False, log_interval=10, valid_interval=1,
-                 keep_checkpoints=0, patience=0):
-        self.config, self.save_dir = config, remote.join(save_dir)
+                 keep_checkpoints=0, patience=0, group=None, amp=None):
+        self.config, self.save_dir, self.group = config, remote.join(save_dir), group or Group()
         self.log_interval, self.valid_interval, self.keep, self.patience = log_interval, valid_interval, keep_checkpoints, patience
-        self.model = model_class(config, "train")
+        self.model = model_class(config, "train", self.group.world * config.TRAIN.accumulate_steps)
         self.reader = READERS[self.model.data]
         self.metric = partial(METRICS[self.model.data], config.MODEL.num_classes, config.MODEL.topk)
         # Lists are read before anything is built: a wrong path should cost a second, not a minute.
-        self.seed = self._seed()
+        divisible(config.TRAIN, self.group.world)
+        compat.check_amp(amp, use_gpu)
+        self.seed = self.group.share(self._seed())
         self.train_data = self.reader.from_config(config, "train", self.seed)
         self.valid_data = self.reader.from_config(config, "valid") if valid_interval > 0 and config.VALID.filelist else None
-        self.loader = loader_for(self.train_data, config.TRAIN, training=True, seed=self.seed)
+        self.loader = loader_for(self.train_data, config.TRAIN, training=True, seed=self.seed, part=self.group.part)
         if patience and not self.valid_data:
             raise ConfigError(f"--patience '{patience}' watches the validation score: set VALID.filelist and a --valid_interval above 0")
         if getattr(config.TRAIN, "class_weights", "none") == "balanced":
             self.model.class_weights = balanced(self.train_data.items, config)
         self.device = Device(use_gpu)
-        self.graph = Graph(self.model, training=True)
+        self.graph = Graph(self.model, training=True, group=self.group, pieces=config.TRAIN.accumulate_steps, amp=amp)
         self._check_prefixes()
-        self.valid_graph = Graph(model_class(config, "valid")) if self.valid_data else None
+        self.valid_graph = Graph(model_class(config, "valid", self.group.world)) if self.valid_data else None
         self.epoch, self.batch, self.best, self.history, self.first_kept = 0, 0, None, [], 0
 
     def _check_prefixes(self):
@@ -81,12 +84,25 @@ class Trainer:
         """Initialise, then continue a checkpoint, fine-tune weights, or load a pretrained backbone ('none': from scratch)."""
         self.names = class_names(self.config, resume)
         self.device.initialise(self.graph, self.seed)
+        if self.group.first:
+            self._read_weights(pretrain, resume)
+        self._copy_from_first()
+
+    def _read_weights(self, pretrain, resume):
         if resume:
             self._resume(resume)
         elif self.model.not_in_backbone:
             self._pretrain(pretrain)
         elif pretrain and pretrain.lower() != "none":
             self._put(weights.finetune, pretrain)
+
+    def _copy_from_first(self):
+        """What process 0 starts with, on every process; only it has read weights or a checkpoint."""
+        where = [self.epoch, self.batch, self.best, self.history, self.seed]
+        self.epoch, self.batch, self.best, self.history, self.seed = self.group.share(where)
+        self.loader.seed = self.train_data.seed = self.seed
+        if self.group.world > 1:
+            self.device.set(self.group.copy(self.device.get([*self.graph.parameters, *self.graph.accumulators()])))
 
     def _pretrain(self, pretrain):
         if pretrain is None:
@@ -122,7 +138,7 @@ class Trainer:
             return
         self.device.set({name: accumulators[name] for name in self.graph.accumulators() if name in accumulators})
         self.epoch, self.batch, self.best, self.history = state["epoch"], state["batch"], state["best"], state["history"]
-        self.seed = self.loader.seed = self.train_data.seed = state["seed"]
+        self.seed = state["seed"]
         self._warn_about_changes(state)
         log.info("resumed '%s': epoch %d, batch %d, step %d", prefix, self.epoch, self.batch, self.step)
 
@@ -143,17 +159,19 @@ class Trainer:
                 try:
                     result = self._train_epoch(stop)
                 except RemoteError:                         # the data is out of reach, what was learnt is not
-                    self._save_interrupted()
+                    if self.group.world == 1:               # the others do not know of it and would not come to save
+                        self._save_interrupted()
                     raise
                 if self.batch < len(self.loader):
                     self._save_interrupted()
-                    raise KeyboardInterrupt
+                    raise Interrupted
                 done, self.epoch, self.batch = self.epoch, self.epoch + 1, 0
                 if self.valid_data and (done + 1) % self.valid_interval == 0:
                     try:
                         result = {**result, **{f"valid_{key}": value for key, value in self._validate().items()}}
-                    except (DataError, RemoteError):        # nothing of the list can be read: the epoch is worth keeping all the same
-                        self._save_epoch(done, result)
+                    except (DataError, RemoteError) as error:       # nothing of the list can be read: the epoch is worth keeping
+                        if self.group.world == 1 or isinstance(error, DataError):
+                            self._save_epoch(done, result)
                         raise
                 self._save_epoch(done, result)
                 if self._exhausted():
@@ -170,33 +188,42 @@ class Trainer:
         return True
 
     def _train_epoch(self, stop):
-        metric, recent = self.metric(), self.metric()
+        metric, recent, stopping, alone = self.metric(), self.metric(), False, self.group.world == 1
         meter = Meter(self.config.TRAIN.epoch * len(self.loader), self.step)
-        fetch = [self.graph.loss, self.graph.probabilities]
         batches = self.loader.epoch(self.epoch, self.batch)
-        bar = tqdm(total=len(self.loader), initial=self.batch, desc=f"epoch {self.epoch}", unit="step", disable=None, leave=False)
+        bar = tqdm(total=len(self.loader), initial=self.batch, desc=f"epoch {self.epoch}", unit="step", leave=False,
+                   disable=None if self.group.first else True)
         with bar:
-            while not stop.requested and (batch := meter.wait_for(batches)) is not None:
-                rate = self.model.rate(self.step, len(self.loader))
-                self.graph.rate.set(rate)
-                paddle.seed(int(np.random.SeedSequence([self.seed, self.step]).generate_state(1)[0]))   # dropout masks
-                loss, probabilities = meter.compute(lambda feed=batch.feed: self.device.run(self.graph, feed, fetch), len(batch.ids))
+            while not (stopping or alone and stop.requested) and (batch := meter.wait_for(batches)) is not None:
+                loss, probabilities, stopping = meter.compute(lambda feed=batch.feed: self.update(feed, stop.requested),
+                                                              self.config.TRAIN.batch_size)
                 self._check(loss)
                 for each in (metric, recent):
-                    each.update(probabilities, batch.feed["label"], loss)
+                    each.update(probabilities, batch.feed["label"], loss, self.batch)
                 if self.log_interval > 0 and self.batch % self.log_interval == 0:
-                    log.info("[TRAIN] Epoch %d, iter %d %s\tlr: %g, %s", self.epoch, self.batch, recent.line(recent.result()), rate, meter)
+                    log.info("[TRAIN] Epoch %d, iter %d %s\tlr: %g, %s", self.epoch, self.batch,
+                             recent.line(gathered(self.group, recent)), self.graph.rate.last_lr, meter)
                     recent.reset()
                 self.batch += 1
                 bar.update()
         batches.close()
         if self.batch < len(self.loader):
             return {}
-        result = metric.result()
+        bad_samples.merge(self.group, self.loader)
+        result = gathered(self.group, metric)
         log.info("[TRAIN] Epoch %d training finished, average time: %.4f%s", self.epoch, meter.seconds_per_step, metric.line(result))
         for sentence in meter.verdict():
             log.info("%s", sentence)
         return {"epoch": self.epoch, **result, "data_share": meter.data_share, "samples_per_second": meter.samples_per_second}
+
+    def update(self, feed, stop=False):
+        """One update by a batch, at the rate of the step: (loss, probabilities, whether this or another process wants to stop)."""
+        self.graph.rate.set(self.model.rate(self.step, len(self.loader)))
+        return self.device.train(self.graph, feed, [self._dropout_seed(piece) for piece in range(self.graph.pieces)], stop)
+
+    def _dropout_seed(self, piece):
+        place = [self.group.rank, piece] if self.group.rank or piece else []
+        return int(np.random.SeedSequence([self.seed, self.step, *place]).generate_state(1)[0])
 
     def _check(self, loss):
         if not np.isfinite(loss):
@@ -205,15 +232,17 @@ class Trainer:
 
     def _validate(self):
         started = time.monotonic()
-        loader = loader_for(self.valid_data, self.config.VALID)
+        self._average_statistics()
+        loader = loader_for(self.valid_data, self.config.VALID, part=self.group.part)
         try:
-            result = evaluate(self.device, self.valid_graph, loader, self.metric, self.log_interval).result()
+            metric = evaluate(self.device, self.valid_graph, loader, self.metric, self.log_interval, group=self.group)
+            result = self.group.share(metric.result() if self.group.first else None)
         finally:
-            self._list_bad("valid", self.valid_data, loader.bad)
+            if self.group.first:
+                bad_samples.write(self.save_dir, "valid", loader)
         total = len(self.valid_data)
-        seconds = time.monotonic() - started
-        log.info("[TEST] Finish%s\tscored %d of %d in %.1f s", self.metric.func.line(result, final=True),
-                 total - len(loader.bad), total, seconds)
+        log.info("[TEST] Finish%s\tscored %d of %d in %.1f s", self.metric.func.line(result, final=True), total - len(loader.bad), total,
+                 time.monotonic() - started)
         return result
 
     # ---- checkpoints
@@ -226,9 +255,15 @@ class Trainer:
                 "steps_per_epoch": len(self.loader), "best": self.best, "history": self.history, "class_names": self.names,
                 "config": self.config.model_dump(), "paddle": paddle.__version__}
 
+    def _average_statistics(self):
+        """Each process's batch norms have seen other samples: all keep the mean of their statistics. Frozen weights stay as they are."""
+        if self.group.world > 1:
+            names = [name for name, (_, trainable) in self.graph.parameters.items() if not trainable]
+            self.device.set(self.group.mean(self.device.get(names)))
+
     def _save(self, prefix):
-        accumulators = self.device.get(self.graph.accumulators())
-        checkpoint.save(prefix, self.device.get(self.graph.parameters), accumulators, self._state())
+        parameters, accumulators = map(self.device.get, (self.graph.parameters, self.graph.accumulators()))
+        checkpoint.save(prefix, parameters, accumulators, self._state())
 
     def _save_epoch(self, done, result):
         """`_epoch<N>` (N from 0), `_latest`, and `_best` when the chosen score is the highest so far."""
@@ -237,42 +272,26 @@ class Trainer:
         is_best = key in result and (self.best is None or result[key] > self.best["value"])
         if is_best:
             self.best = {"key": key, "value": result[key], "epoch": done}
-        self._save(self._prefix(f"epoch{done}"))
-        checkpoint.link(self._prefix(f"epoch{done}"), self._prefix("latest"))
-        if is_best:
-            checkpoint.link(self._prefix(f"epoch{done}"), self._prefix("best"))
-        log.info("saved '%s'%s", self._prefix(f"epoch{done}"), f", the best so far: {key} {result[key]:.2f}" if is_best else "")
-        self._list_bad("train", self.train_data, self.loader.bad)
+        self._average_statistics()
+        if self.group.first:
+            self._write_epoch(done, is_best)
+        self.group.wait()
+
+    def _write_epoch(self, done, is_best):
+        saved = self._prefix(f"epoch{done}")
+        self._save(saved)
+        for name in ("latest", "best") if is_best else ("latest",):
+            checkpoint.link(saved, self._prefix(name))
+        log.info("saved '%s'%s", saved, f", the best so far: {self.best['key']} {self.best['value']:.2f}" if is_best else "")
+        bad_samples.write(self.save_dir, "train", self.loader)
         first_kept = done - self.keep + 1 if self.keep > 0 else 0
         for old in range(self.first_kept, first_kept):
             checkpoint.remove(self._prefix(f"epoch{old}"))
         self.first_kept = max(self.first_kept, first_kept)
 
     def _save_interrupted(self):
-        self._save(self._prefix("latest"))
+        self._average_statistics()
+        if self.group.first:
+            self._save(self._prefix("latest"))
         log.warning("interrupted at epoch %d, iter %d; go on with --resume %s", self.epoch, self.batch, self._prefix("latest"))
-
-    def _list_bad(self, mode, dataset, bad):
-        """Write the samples that could not be read to <save_dir>/bad_samples.csv, this mode's rows replacing its earlier ones."""
-        if not bad:
-            return
-        path = remote.join(self.save_dir, "bad_samples.csv")
-        rows = []
-        if remote.exists(path):
-            with remote.reading(path) as earlier, open(earlier, encoding="utf-8", newline="") as file:
-                rows = [row for row in list(csv.reader(file))[1:] if row and row[0] != mode]
-        rows += [[mode, dataset.name(index), reason] for index, reason in sorted(bad.items())]
-        with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([["list", "sample", "reason"], *rows])
-        log.warning("%d of %d %s samples cannot be read; listed in '%s'", len(bad), len(dataset), mode, path)
-
-
-def balanced(items, config):
-    """Factors on the loss of each class, inverse to its share of the list and one on average over the samples. Raises DataError."""
-    labels = [item.label for item in items]
-    if None in labels:
-        raise DataError(f"TRAIN.class_weights 'balanced' counts the labels of '{config.TRAIN.filelist}', but "
-                        f"'{items[labels.index(None)].name}' has none there; write `path label` lines")
-    counts = np.bincount(labels, minlength=config.MODEL.num_classes)
-    log.info("class weights are balanced: from %d to %d samples a class", counts.min(), counts.max())
-    return (len(labels) / np.count_nonzero(counts) / np.maximum(counts, 1)).tolist()
+        self.group.wait()

@@ -25,13 +25,23 @@ class Accuracy:
     def reset(self):
         self.count, self.loss, self.correct = 0, 0.0, dict.fromkeys(self.ks, 0)
 
-    def update(self, probabilities, labels, loss):
-        """probabilities [B, C], labels int [B] or [B, 1], loss: mean over the batch."""
+    def update(self, probabilities, labels, loss, number=0):
+        """probabilities [B, C], labels int [B] or [B, 1], loss: mean over the batch; `number` of the batch: see YouTube8M."""
         found = ranks(np.asarray(probabilities), np.asarray(labels).reshape(-1))
         self.count += len(found)
         self.loss += float(loss) * len(found)
         for k in self.ks:
             self.correct[k] += int((found < k).sum())
+
+    def state(self):
+        """What is kept, as {name: array}."""
+        return {"count": np.array(self.count), "loss": np.array(self.loss), "correct": np.array([self.correct[k] for k in self.ks])}
+
+    def merge(self, states):
+        """Become the sum of several metrics' states."""
+        self.count = int(sum(state["count"] for state in states))
+        self.loss = float(sum(state["loss"] for state in states))
+        self.correct = dict(zip(self.ks, sum(state["correct"] for state in states).tolist(), strict=True))
 
     def result(self):
         if not self.count:

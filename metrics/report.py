@@ -76,21 +76,36 @@ class Classification:
     """What test.py writes about clips, each of one class. Keeps every clip's scores."""
 
     def __init__(self):
-        self.ids, self.labels, self.rows = [], [], []
+        self.batches = []
 
-    def add(self, ids, labels, probabilities):
-        """A batch: ids, labels and probabilities [B, C] of its clips."""
-        self.ids += ids
-        self.labels += labels
-        self.rows.append(probabilities)
+    def add(self, number, ids, labels, probabilities):
+        """A batch and its number: ids, labels and probabilities [B, C] of its clips."""
+        self.batches.append((number, ids, labels, probabilities))
+
+    def state(self):
+        """What is kept, as {name: array}."""
+        ids, labels, rows = self._columns()
+        return {"ids": np.array(ids, str), "labels": np.array(labels, int), "rows": rows,
+                "numbers": np.repeat([batch[0] for batch in self.batches], [len(batch[1]) for batch in self.batches]).astype(int)}
+
+    def merge(self, states):
+        """Become all that several reports keep, in the order of the list."""
+        self.batches = [(number, [str(name)], [label], row[None]) for state in states for number, name, label, row in
+                        zip(*(state[key].tolist() for key in ("numbers", "ids", "labels")), state["rows"], strict=True)]
+        self.batches.sort(key=lambda batch: batch[0])
+
+    def _columns(self):
+        """(ids, labels, probabilities [N, C])."""
+        ids, labels = ([item for batch in self.batches for item in batch[i]] for i in (1, 2))
+        return ids, labels, np.concatenate([batch[3] for batch in self.batches]) if self.batches else np.empty((0, 0), np.float32)
 
     def write(self, folder, model, names, metric):
         """Per-class scores, confusion matrix and each clip's prediction as CSV; returns the paths."""
-        probabilities = np.concatenate(self.rows)
+        ids, labels, probabilities = self._columns()
         predicted = probabilities.argmax(axis=1)
-        matrix = confusion(self.labels, predicted, len(names))
+        matrix = confusion(labels, predicted, len(names))
         rows = [(i, label, names[label], guess, names[guess], f"{score:.6f}")
-                for i, label, guess, score in zip(self.ids, self.labels, predicted.tolist(), probabilities.max(axis=1), strict=True)]
+                for i, label, guess, score in zip(ids, labels, predicted.tolist(), probabilities.max(axis=1), strict=True)]
         return [
             write_csv(remote.join(folder, f"{model}_per_class.csv"), ["class", "name", "clips", "correct", "recall", "precision"],
                       per_class(matrix, names)),
@@ -105,8 +120,15 @@ class MultiLabel:
     """What test.py writes about videos of several classes each. Keeps nothing: thousands of scores of a million videos are too
     many, and what the metric keeps is enough."""
 
-    def add(self, ids, labels, probabilities):
+    def add(self, number, ids, labels, probabilities):
         """A batch; passed over."""
+
+    def state(self):
+        """What is kept: nothing."""
+        return {}
+
+    def merge(self, states):
+        """Of nothing; passed over."""
 
     def write(self, folder, model, names, metric):
         """Videos and average precision of each class as CSV, blank where no video has the class; returns the path in a list."""

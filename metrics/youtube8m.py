@@ -82,10 +82,13 @@ class YouTube8M:
     def reset(self):
         self.count, self.loss, self.hit_at_one, self.perr = 0, 0.0, 0.0, 0.0
         self.positives = np.zeros(self.num_classes, np.int64)
-        self.pools = []
+        self.numbers, self.pools = [], []
 
-    def update(self, probabilities, labels, loss):
-        """probabilities [B, C], labels multi-hot [B, C], loss: mean over the batch."""
+    def update(self, probabilities, labels, loss, number=0):
+        """probabilities [B, C], labels multi-hot [B, C], loss: mean over the batch.
+
+        Where several processes share each batch, its `number` in the epoch lets `merge` restore the order, which decides ties.
+        """
         probabilities, labels = np.asarray(probabilities), np.asarray(labels) > 0
         if probabilities.shape != labels.shape or labels.shape[1:] != (self.num_classes,):
             raise DataError(f"scores {list(probabilities.shape)} and labels {list(labels.shape)} do not fit; "
@@ -100,13 +103,35 @@ class YouTube8M:
         self.hit_at_one += hits_at_one(probabilities, labels).sum()
         self.perr += precisions_at_equal_recall(scores, hits, positives).sum()
         self.positives += labels.sum(axis=0)
-        self._pool(best[:, :self.k], scores[:, :self.k], hits[:, :self.k])
+        narrow = best[:, :self.k].astype(np.min_scalar_type(self.num_classes))
+        self._pool(number, scores[:, :self.k].reshape(-1), hits[:, :self.k].reshape(-1), narrow.reshape(-1))
 
-    def _pool(self, classes, scores, hits):
-        """Keep the k best of each video, [B, k] each, by class and then by video: ties depend on the order."""
-        order = np.argsort(classes, axis=None, kind="stable")
-        narrow = classes.astype(np.min_scalar_type(self.num_classes))
-        self.pools.append(tuple(part.reshape(-1)[order] for part in (scores, hits, narrow)))
+    def _pool(self, number, scores, hits, classes):
+        """Keep a batch's k best of each video, [B*k] each, by class and then by video: ties depend on the order."""
+        order = np.argsort(classes, kind="stable")
+        self.numbers.append(number)
+        self.pools.append(tuple(part[order] for part in (scores, hits, classes)))
+
+    def state(self):
+        """What is kept, as {name: array}."""
+        scores, hits, classes = [np.concatenate(parts) for parts in zip(*self.pools, strict=True)] if self.pools else [np.empty(0)] * 3
+        sums = {name: np.array(getattr(self, name)) for name in ("count", "loss", "hit_at_one", "perr", "positives")}
+        return {**sums, "scores": scores, "hits": hits, "classes": classes,
+                "numbers": np.array(self.numbers, int), "sizes": np.array([len(pool[0]) for pool in self.pools], int)}
+
+    def merge(self, states):
+        """Become the sum of several metrics' states; parts of a batch that have one number are put together, in this order."""
+        self.reset()
+        for name in ("count", "loss", "hit_at_one", "perr", "positives"):
+            setattr(self, name, sum(state[name] for state in states))
+        batches = {}
+        for state in states:
+            ends = np.cumsum(state["sizes"])[:-1]
+            parts = zip(*(np.split(state[name], ends) for name in ("scores", "hits", "classes")), strict=True)
+            for number, part in zip(state["numbers"].tolist(), parts, strict=False):          # of no batch, split makes one part
+                batches.setdefault(number, []).append(part)
+        for number in sorted(batches):
+            self._pool(number, *(np.concatenate(parts) for parts in zip(*batches[number], strict=True)))
 
     def _pooled(self):
         if not self.count:

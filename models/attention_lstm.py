@@ -7,6 +7,7 @@ from paddle.nn.initializer import Constant, XavierUniform
 from paddle.regularizer import L2Decay
 from pydantic import Field, PositiveInt
 
+from models import precision
 from models.features import FeatureModel, dropout, real_frames
 from models.layers import linear, parameter
 from models.lstm import pad, peephole_lstm
@@ -64,12 +65,13 @@ def encode(x, length, number, embedding, size, drop_rate, training):
     first, x = 4 * number, pad(x)
     mask = real_frames(x, length)                                         # [B, T]
     turned = reversal(mask, length)
-    x = paddle.tanh(fc(x, first, embedding))
-    ahead = lstm(x, 2 * number, first + 1, size, training)
-    back = lstm(paddle.gather_nd(x, turned), 2 * number + 1, first + 2, size, training)
-    x = paddle.concat([ahead, paddle.gather_nd(back, turned)], axis=2)    # [B, T, 2*size]
+    x = precision.widened(paddle.tanh(fc(x, first, embedding)))
+    with precision.full():                                                # rounding would add up over hundreds of frames
+        ahead = lstm(x, 2 * number, first + 1, size, training)
+        back = lstm(paddle.gather_nd(x, turned), 2 * number + 1, first + 2, size, training)
+        x = paddle.concat([ahead, paddle.gather_nd(back, turned)], axis=2)    # [B, T, 2*size]
     x = dropout(x, drop_rate, training)
-    scores = fc(x, first + 3, 1).squeeze(2)                               # [B, T]
+    scores = precision.widened(fc(x, first + 3, 1)).squeeze(2)            # [B, T]; -1e30 is none of fp16's numbers
     scores = paddle.where(mask, scores, paddle.full_like(scores, -1e30))
     attention = paddle.unsqueeze(F.softmax(scores, axis=1), 1)            # [B, 1, T], zeros in the padding
     return paddle.matmul(attention, x).squeeze(1)
@@ -89,10 +91,9 @@ class AttentionLSTM(FeatureModel):
     slug = "attention_lstm"
     title = "AttentionLSTM: bidirectional LSTM with peepholes, pooled by attention"
     settings = AttentionLSTMConfig
-    devices = 1                 # that share a batch and average their gradients; the trainer says how many
 
-    def __init__(self, config, mode):
-        super().__init__(config, mode)
+    def __init__(self, config, mode, devices=1):
+        super().__init__(config, mode, devices)
         self.head = (f"fc_{4 * len(self.keys.features) + 2}.",)
 
     def network(self, inputs, training):

@@ -23,8 +23,9 @@ class Model:
     not_in_backbone = ()        # substrings of the parameters that a pretrained backbone does not provide; (): it has none
     optional = ()               # parameters that weights may lack; they then keep their initial values
 
-    def __init__(self, config, mode):
-        self.config, self.mode = config, mode
+    def __init__(self, config, mode, devices=1):
+        """`devices`: parts of a batch whose gradients or losses are averaged."""
+        self.config, self.mode, self.devices = config, mode, devices
         self.keys = config.MODEL
 
     @classmethod

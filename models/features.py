@@ -7,6 +7,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
+from models import precision
 from models.base import Model
 from utils.errors import DataError
 from utils.feature_settings import FeatureConfig
@@ -25,6 +26,7 @@ def real_frames(x, length):
 
 def l2_normalize(x, axis):
     """x / sqrt(sum(x^2) + 1e-12): the epsilon is under the root, unlike in `F.normalize` (old zoo v1.3)."""
+    x = precision.widened(x)
     return x * paddle.rsqrt(paddle.sum(x * x, axis=axis, keepdim=True) + 1e-12)
 
 

@@ -9,7 +9,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle.nn.initializer import Constant, KaimingNormal, Uniform
 
-from models import tuning
+from models import precision, tuning
 
 OLD_ZOO = ("w_0", "b_0", "w_1", "w_2")                                    # suffixes of unnamed batch norms
 NAMED = ("scale", "offset", "mean", "variance")
@@ -38,13 +38,14 @@ def batch_norm(x, scale, offset, mean, variance, training):
     """
     size = [x.shape[1]]
     training = training and not tuning.current().fixed(scale)
-    return F.batch_norm(
-        x,
-        running_mean=parameter(mean, size, Constant(0.0), trainable=False),
-        running_var=parameter(variance, size, Constant(1.0), trainable=False),
-        weight=parameter(scale, size, Constant(1.0)),
-        bias=parameter(offset, size, Constant(0.0)),
-        training=training, momentum=0.9, epsilon=1e-5)
+    with precision.full():
+        return F.batch_norm(
+            precision.widened(x),
+            running_mean=parameter(mean, size, Constant(0.0), trainable=False),
+            running_var=parameter(variance, size, Constant(1.0), trainable=False),
+            weight=parameter(scale, size, Constant(1.0)),
+            bias=parameter(offset, size, Constant(0.0)),
+            training=training, momentum=0.9, epsilon=1e-5)
 
 
 def named_batch_norm(x, name, training):

@@ -44,6 +44,7 @@ class ModelSection(Section):
 class TrainSection(Section):
     epoch: int = Field(1, ge=1, description="number of epochs")
     batch_size: int = Field(1, ge=1, description="samples per step, over all devices together")
+    accumulate_steps: int = Field(1, ge=1, description="parts in which a device computes its samples of a step; fewer at once, less memory")
     learning_rate: float = Field(0.01, gt=0, description="base learning rate")
     filelist: str | None = Field(None, description="list of training samples")
     seed: int | None = Field(None, ge=0, description="seed of initialisation, order and augmentation; none: drawn anew and saved")

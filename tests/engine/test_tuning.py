@@ -3,9 +3,10 @@ import numpy as np
 import paddle
 import pytest
 
+from datareader.balance import balanced
 from datareader.lists import Item
 from engine.graph import Device, Graph
-from engine.trainer import Trainer, balanced
+from engine.trainer import Trainer
 from models import find
 from models.tuning import Tuning
 from support import tiny

@@ -1,0 +1,103 @@
+"""Mixed precision: what has 16 bits and what keeps 32, loss scaling, and what is refused. No GPU runs these."""
+import numpy as np
+import paddle
+import pytest
+
+from engine.compat import check_amp
+from engine.configuration import configure
+from engine.graph import Device, Graph
+from engine.update import Accumulation, LossScale
+from utils.errors import ConfigError
+
+SMALL = {
+    "TSN": {"MODEL.num_classes": 3, "MODEL.seg_num": 1, "TRAIN.short_size": 36, "TRAIN.target_size": 32},
+    "AttentionCluster": {"MODEL.num_classes": 3, "MODEL.topk": 3, "MODEL.seg_num": 4, "MODEL.cluster_nums": [2, 2],
+                         "MODEL.hidden_sizes": [16, 16]},
+    "AttentionLSTM": {"MODEL.num_classes": 3, "MODEL.topk": 3, "MODEL.embedding_size": 8, "MODEL.lstm_size": 4,
+                      "MODEL.hidden_sizes": [16, 16]},
+    "NEXTVLAD": {"MODEL.num_classes": 3, "MODEL.topk": 3, "MODEL.cluster_size": 4, "MODEL.hidden_size": 16, "MODEL.eigen_file": "none"},
+}
+runs_bf16 = pytest.mark.skipif(not paddle.amp.is_bfloat16_supported("cpu"), reason="bf16 on a CPU needs AVX-512")
+
+
+def build(name, **settings):
+    model, config = configure(name, None, SMALL[name])
+    return Graph(model(config, "train"), training=True, **settings)
+
+
+def types(graph, *kinds):
+    return [op.result(0).dtype for op in graph.program.global_block().ops if op.name().removeprefix("pd_op.") in kinds]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_products_have_16_bits_and_the_rest_32(name):
+    graph = build(name, amp="bf16")
+    products = types(graph, "conv2d", "matmul")
+    assert products.count(paddle.bfloat16) >= 0.5 * len(products) > 0
+    assert set(types(graph, "batch_norm_", "batch_norm")) <= {paddle.float32}
+    assert {graph.logits.dtype, graph.probabilities.dtype, graph.loss.dtype} == {paddle.float32}
+    assert {gradient.dtype for gradient in graph.gradients.values()} == {paddle.float32}
+    plain = build(name)
+    assert graph.parameters == plain.parameters
+    assert paddle.bfloat16 not in types(plain, "conv2d", "matmul", "cast")          # nothing stays switched on
+
+
+@runs_bf16
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_bf16_trains_like_float32(pieces):
+    rng = np.random.default_rng(0)
+    feed = {"rgb": rng.integers(0, 255, (4, 4, 1024), np.uint8), "audio": rng.integers(0, 255, (4, 4, 128), np.uint8),
+            "label": np.eye(4, 3, dtype=np.float32)}
+    losses = {}
+    for amp in (None, "bf16"):
+        graph, device = build("AttentionCluster", amp=amp, pieces=pieces), Device()
+        device.initialise(graph, seed=1)
+        graph.rate.set(1e-3)
+        losses[amp] = [float(device.train(graph, feed, [1] * pieces)[0]) for _ in range(5)]
+        assert {array.dtype for array in device.get(graph.parameters).values()} == {np.dtype(np.float32)}
+    assert losses["bf16"] == pytest.approx(losses[None], rel=0.02) and losses["bf16"][-1] < losses["bf16"][0]
+
+
+@pytest.mark.skipif(paddle.is_compiled_with_cuda(), reason="says what a CPU cannot")
+def test_what_a_cpu_cannot_is_refused():
+    with pytest.raises(ConfigError, match="'fp16' needs a GPU"):
+        check_amp("fp16", use_gpu=False)
+    if not paddle.amp.is_bfloat16_supported("cpu"):
+        with pytest.raises(ConfigError, match="'bf16' on a CPU needs one with AVX-512"):
+            check_amp("bf16", use_gpu=False)
+    check_amp(None, use_gpu=False)
+
+
+def halves(scope, executor):
+    """Two programs: gradients mean(x) of w [2], which starts as ones, of one of two pieces; and the update by their mean, at rate 0.5."""
+    program, startup = paddle.static.Program(), paddle.static.Program()
+    scale = LossScale()
+    with paddle.static.program_guard(program, startup), paddle.utils.unique_name.guard():
+        x = paddle.static.data("x", [None, 2], "float32")
+        w = paddle.create_parameter([2], "float32", attr=paddle.ParamAttr(name="w", initializer=paddle.nn.initializer.Constant(1.0)))
+        optimizer = paddle.optimizer.SGD(0.5)
+        pairs = optimizer.backward(scale.scaled((x * w).sum(axis=1).mean()))
+        accumulation = Accumulation(pairs, 2)
+        with accumulation.building() as pairs:
+            optimizer.apply_gradients(scale.unscaled(pairs))
+    with paddle.static.scope_guard(scope):
+        executor.run(accumulation.startup)
+        executor.run(startup)
+    return program, accumulation.program
+
+
+def test_loss_scale_leaves_finite_gradients_alone_and_steps_over_others():
+    paddle.enable_static()
+    scope, executor = paddle.static.Scope(), paddle.static.Executor(paddle.CPUPlace())
+    network, update = halves(scope, executor)
+
+    def step(*rows):
+        with paddle.static.scope_guard(scope):
+            for row in rows:
+                executor.run(network, feed={"x": np.array([row], np.float32)})
+            executor.run(update)
+        return [np.array(scope.find_var(name).get_tensor()).tolist() for name in ("w", "loss_scale")]
+
+    assert step([1.0, 2.0], [3.0, 0.0]) == [[0.0, 0.5], [2.0 ** 15]]      # w - 0.5 * mean
+    assert step([1.0, 2.0], [np.inf, 0.0]) == [[0.0, 0.5], [2.0 ** 14]]
+    assert step([1.0, 1.0], [1.0, 1.0]) == [[-0.5, 0.0], [2.0 ** 14]]
