@@ -2,6 +2,7 @@
 
     python infer.py --weights=checkpoints/STNET_best --video_path=clip.mp4
     python infer.py --model_name=stnet --config=configs/stnet.yaml --weights=checkpoints/STNET_best --filelist=infer.list
+    python infer.py --exported=exported/stnet --video_path=clip.mp4
 
 Exit status 1 says that some clips could not be read; each is named with its reason, and the others are classified.
 """
@@ -14,6 +15,9 @@ def parse(argv):
     parser = cli.Parser(prog="infer.py", description=__doc__)
     cli.add_common(parser)
     parser.add_argument("--weights", help="checkpoint or weights, in any form; default: the released ones")
+    parser.add_argument("--exported", metavar="DIR", help="a model that export.py wrote, instead of --weights and --config")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of an exported model on a CPU (default: fp32)")
+    parser.add_argument("--tensorrt", action="store_true", help="run an exported model by TensorRT, on a GPU")
     parser.add_argument("--filelist", help="list of samples; labels are not needed (default: INFER.filelist)")
     parser.add_argument("--video_path", action="append", default=[], metavar="PATH",
                         help="a clip, or a folder of clips, instead of a list; may be repeated")
@@ -27,7 +31,7 @@ def main(argv=None):
     args = parse(argv)
     if cli.list_weights(args):
         return 0
-    from engine import Predictor, summary
+    from engine import Predictor, exported, summary
     from engine.configuration import configure
     from metrics import report
     from utils.config import describe
@@ -35,11 +39,15 @@ def main(argv=None):
     cli.log_arguments(args)
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
     if args.summary:
-        model, config = configure(args.model_name, args.config, overrides, args.weights)
+        if args.exported:
+            _, model, config = exported.configure(args.exported, overrides, args.model_name)
+        else:
+            model, config = configure(args.model_name, args.config, overrides, args.weights)
         print(summary.line(model(config, "infer")))
         return 0
     writable_folder(args.save_dir, "--save_dir")
-    predictor = Predictor(args.model_name, args.config, args.weights, overrides, args.use_gpu)
+    predictor = Predictor(args.model_name, args.config, args.weights, overrides, args.use_gpu, args.exported, args.precision,
+                          args.tensorrt)
     print(describe(predictor.config, "infer"))
     clips = [path for path in args.video_path or [getattr(predictor.config.INFER, "video_path", None)] if path]
     results = predictor.predict(clips, topk=args.infer_topk)

@@ -1,5 +1,6 @@
 """The differences between Paddle 2.6 (old IR) and 3.x (PIR) that this project meets. Nothing else asks for a version."""
 import contextlib
+import os
 
 import paddle
 
@@ -33,6 +34,16 @@ def products(program, convolutions, matrices):
 def gpu_available():
     """Whether the installed Paddle can use a CUDA device of this machine."""
     return paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+
+
+def bfloat16_available():
+    """Whether this CPU has bfloat16 instructions that Paddle can use."""
+    return paddle.base.core.supports_bfloat16()
+
+
+def onednn_allowed():
+    """Whether the environment lets inference on a CPU use oneDNN."""
+    return os.environ.get("FLAGS_use_mkldnn", "1") != "0"
 
 
 @contextlib.contextmanager

@@ -6,8 +6,6 @@
 
 Train and valid graphs are built separately, each under a fresh name scope, so that names coincide (old zoo v1.3).
 """
-import os
-
 import numpy as np
 import paddle
 
@@ -33,18 +31,17 @@ class Graph:
     """One program of one model.
 
     `raw` feeds what the reader delivers (uint8), otherwise the network's float inputs; `shape` goes to the model's
-    `inputs` (clips: size, segments). Attributes: `feeds` (names), `logits`, `probabilities`, `loss` (None in infer),
-    `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`, `optimizer`.
+    `inputs` (clips: size, segments). Attributes: `feeds` (names), `inputs` {name: value}, `logits`, `probabilities`, `loss`
+    (None in infer), `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`, `optimizer`.
     """
 
     def __init__(self, model, raw=True, training=False, **shape):
         paddle.enable_static()
         self.program, self.startup = paddle.static.Program(), paddle.static.Program()
         with paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
-            inputs = model.inputs(raw, **shape)
-            self.feeds = list(inputs)
-            if raw:
-                inputs = model.prepare(inputs)
+            self.inputs = model.inputs(raw, **shape)
+            self.feeds = list(self.inputs)
+            inputs = model.prepare(self.inputs) if raw else self.inputs
             with tuning.applied(model.tuning() if training else tuning.Tuning()):
                 outputs = model.network(inputs, training)
             self.logits = outputs[0] if isinstance(outputs, tuple) else outputs
@@ -86,7 +83,7 @@ class Device:
         if use_gpu and not compat.gpu_available():
             raise ConfigError("use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu")
         # oneDNN halves the time of inference on a CPU, but its backward pass crashes: on only while an inference device runs.
-        self.onednn = inference and not use_gpu and os.environ.get("FLAGS_use_mkldnn", "1") != "0"
+        self.onednn = inference and not use_gpu and compat.onednn_allowed()
         self.place = paddle.CUDAPlace(0) if use_gpu else paddle.CPUPlace()
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
@@ -103,6 +100,10 @@ class Device:
         feed = {name: feed[name] for name in graph.feeds if name in feed}
         with paddle.static.scope_guard(self.scope), compat.onednn(self.onednn):
             return self.executor.run(graph.program, feed=feed, fetch_list=list(fetch))
+
+    def scores(self, graph, feed):
+        """(probabilities, logits) [B, classes] of one batch."""
+        return tuple(self.run(graph, feed, [graph.probabilities, graph.logits]))
 
     def get(self, names):
         """{name: array} of variables, copied out of the scope."""
