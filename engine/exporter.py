@@ -34,7 +34,7 @@ def export(trained, folder, form="paddle", interface="uint8", clips=()):
         to_onnx.require()
     if clips and interface == "float":
         raise ConfigError("--video_path is for --interface=uint8: clips are read as uint8")
-    feeds = _read(trained, clips) if clips else _made_up(trained.graph(interface == "uint8"))
+    feeds = _read(trained, clips) if clips else made_up(trained.model, interface == "uint8")
     try:
         with _replacing(folder) as beside:
             beside.mkdir()
@@ -79,10 +79,13 @@ def _dtype(value):
     return str(value.dtype).rpartition(".")[2].lower()
 
 
-def _made_up(graph):
-    """Batches of two videos and of one, of random numbers; videos of free length are FRAMES and fewer long."""
+def made_up(model, raw=True):
+    """Batches of two samples and of one, of random numbers; videos of free length are FRAMES and fewer long."""
     rng, feed = np.random.default_rng(0), {}
-    for name, value in graph.inputs.items():
+    paddle.enable_static()
+    with paddle.static.program_guard(paddle.static.Program()):
+        inputs = model.inputs(raw)
+    for name, value in inputs.items():
         shape, kind = [size or n for size, n in zip(_shape(value), (2, FRAMES, 1, 1, 1), strict=False)], _dtype(value)
         if name == "length":
             feed[name] = np.array([FRAMES, FRAMES - 4], np.int64)
