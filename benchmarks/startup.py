@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py [MODEL ...]
 
-Every line is of a process of its own, on weights that are all 0.01: importing, then building the program and reading the weights (or
+Every line is of a process of its own, on random weights: importing, then building the program and reading the weights (or
 loading the exported program), then the first batch of one sample. Given are CPU seconds / wall seconds of each.
 """
 import subprocess
@@ -29,7 +29,9 @@ def prepare(name, folder):
     from engine.predictor import Trained
     model, config = configure(name, None, overrides(name))
     shapes = Graph(model(config, "infer")).shapes
-    formats.save(folder / "weights.npz", {key: np.full(shape, 0.01, np.float32) for key, shape in shapes.items()})
+    rng = np.random.default_rng(0)
+    values = {key: 0.02 * rng.standard_normal(shape, np.float32) + np.float32(len(shape) == 1) for key, shape in shapes.items()}
+    formats.save(folder / "weights.npz", values)
     trained = Trained(name, None, folder / "weights.npz", overrides(name), use_gpu=False)
     for form in ("paddle", "onnx"):
         exporter.export(trained, folder / form, form)
@@ -65,7 +67,8 @@ def main(names):
     for name in names or MODELS:
         with tempfile.TemporaryDirectory() as folder:
             for way in ("prepare", "weights", "paddle", "onnx"):
-                done = subprocess.run([sys.executable, "-W", "ignore", __file__, "--child", name, way, folder], capture_output=True, text=True)
+                words = [sys.executable, "-W", "ignore", __file__, "--child", name, way, folder]
+                done = subprocess.run(words, capture_output=True, text=True)
                 if done.returncode:
                     raise SystemExit(done.stderr)
                 print("".join(line for line in done.stdout.splitlines(True) if line.startswith(name)), end="", flush=True)

@@ -83,7 +83,8 @@ def made_up(model, raw=True):
     """Batches of two samples and of one, of random numbers; videos of free length are FRAMES and fewer long."""
     rng, feed = np.random.default_rng(0), {}
     paddle.enable_static()
-    with paddle.static.program_guard(paddle.static.Program()):
+    program = paddle.static.Program()           # must outlive its values
+    with paddle.static.program_guard(program, paddle.static.Program()):
         inputs = model.inputs(raw)
     for name, value in inputs.items():
         shape, kind = [size or n for size, n in zip(_shape(value), (2, FRAMES, 1, 1, 1), strict=False)], _dtype(value)
