@@ -143,15 +143,17 @@ def measure(workers, rounds):
     return runs
 
 
+def largest_difference(logits, exact):
+    return max(abs(a - b) for a, b in zip(logits, exact, strict=True)) / max(map(abs, exact))
+
+
 def report(runs):
     best = {way: [min(column) for column in list(zip(*taken, strict=True))[:2]] for way, taken in runs.items()}
     exact = runs["static executor"][0][2]
     fp32 = best["exported fp32"]
     print(f"{'way':22}{'wall ms':>9}{'CPU ms':>9}{'ratio':>8}{'CPU ratio':>11}{'difference':>12}")
     for way, (wall, cpu) in best.items():
-        logits = runs[way][0][2]
-        difference = max(abs(a - b) for a, b in zip(logits, exact, strict=True)) / max(map(abs, exact))
-        shown = "" if way in TORCH else f"{difference:.1e}"
+        shown = "" if way in TORCH else f"{largest_difference(runs[way][0][2], exact):.1e}"
         print(f"{way:22}{1000 * wall:9.0f}{1000 * cpu:9.0f}{wall / fp32[0]:8.2f}{cpu / fp32[1]:11.2f}{shown:>12}")
 
 

@@ -1,6 +1,6 @@
 """Write a trained model as a program of its own, with the normalisation inside, and make sure that it answers as the trained one.
 
-Nothing is folded here: paddle.inference and onnxruntime fold batch norms into convolutions when they load a program.
+Nothing is folded here: onnxruntime folds batch norms into convolutions when it loads a program, and paddle.inference those of 2-D ones.
 """
 import contextlib
 import os
