@@ -14,6 +14,8 @@ import paddle
 from datareader import READERS, loader_for
 from engine import sidecar, to_onnx
 from engine.exported import Exported
+from engine.graph import Graph
+from models.lstm import portable
 from utils.errors import ConfigError, DataError, WeightsError
 from utils.files import replacing
 
@@ -57,7 +59,8 @@ def compare(trained, exported, feeds, raw):
 
 def _write(trained, folder, form, interface):
     """Program, parameters and sidecar."""
-    graph = trained.graph(interface == "uint8")
+    with portable() if form == "onnx" else contextlib.nullcontext():
+        graph = Graph(trained.model, raw=interface == "uint8")            # its parameters are those in the device's scope
     with tempfile.TemporaryDirectory(prefix="export-") as aside:
         prefix = Path(folder if form == "paddle" else aside) / "model"
         with paddle.static.scope_guard(trained.device.scope):

@@ -5,12 +5,26 @@ automatic one takes twice as long (on a CPU; it adds up the weight's gradient st
 wrong: a value that a turn both uses and hands on loses part of its gradient. The state is [D, B], one column a video, since a
 CPU multiplies a large matrix by a narrow one a third faster than the narrow by the large one.
 """
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import paddle
 import paddle.nn.functional as F
 from paddle.static.nn import static_pylayer, while_loop
 from paddle.tensor.manipulation import tensor_array_to_tensor
 
 STEPS = 10
+_portable = ContextVar("portable", default=False)
+
+
+@contextmanager
+def portable():
+    """Networks for inference built inside the block hold no arrays of tensors, which paddle2onnx does not know."""
+    token = _portable.set(True)
+    try:
+        yield
+    finally:
+        _portable.reset(token)
 
 
 def pad(x):
@@ -27,8 +41,8 @@ def peephole_lstm(x, weight, bias, training):
     bias [1, 7D] holds the biases of these four, then the peepholes of the input, forget and output gate.
     """
     if not training:
-        return _rows(_hidden(_columns(x), weight, bias))
-    hidden, *record = _record(_columns(x.detach()), weight.detach(), bias.detach())
+        return _rows(_hidden(_columns(x), weight, bias) if _portable.get() else _record(_columns(x), weight, bias, 1)[0])
+    hidden, *record = _record(_columns(x.detach()), weight.detach(), bias.detach(), 6)
     hidden = _rows(hidden)
     for value in (hidden, *record):
         value.stop_gradient = True
@@ -47,7 +61,7 @@ def peephole_lstm(x, weight, bias, training):
 
 
 def _hidden(x, weight, bias):
-    """x [T, 4D, B] -> hidden states [T, D, B]. They are a state of the loop, since no converter to ONNX takes arrays of tensors."""
+    """x [T, 4D, B] -> hidden states [T, D, B]. They are a state of the loop, and copied in every turn."""
     def turn(n, hidden, cell, states):
         steps = advance(n, hidden, cell)
         return n + 1, *steps[-1][:2], paddle.scatter(states, _turn(n), paddle.stack([step[0] for step in steps]))
@@ -56,13 +70,13 @@ def _hidden(x, weight, bias):
     return _loop(x, turn, zero, paddle.zeros_like(x[:, :weight.shape[0]]))[-1]
 
 
-def _record(x, weight, bias):
-    """x [T, 4D, B] -> hidden state, cell, candidate, input, forget and output gate, each [T, D, B]."""
-    arrays = [_array(x) for _ in range(6)]
+def _record(x, weight, bias, count):
+    """x [T, 4D, B] -> the first `count` of hidden state, cell, candidate, input, forget and output gate, each [T, D, B]."""
+    arrays = [_array(x) for _ in range(count)]
 
     def turn(n, hidden, cell):
         steps = advance(n, hidden, cell)
-        for array, values in zip(arrays, zip(*steps, strict=True), strict=True):
+        for array, values in zip(arrays, zip(*steps, strict=True)):       # noqa: B905  (of the values, as many as wanted)
             paddle.tensor.array_write(paddle.stack(values), n, array)
         return n + 1, *steps[-1][:2]
 
