@@ -2,6 +2,7 @@
 
     python infer.py --weights=checkpoints/STNET_best --video_path=clip.mp4
     python infer.py --model_name=stnet --config=configs/stnet.yaml --weights=checkpoints/STNET_best --filelist=infer.list
+    python infer.py --exported=exported/stnet --video_path=clip.mp4
 
 Exit status 1 says that some clips could not be read; each is named with its reason, and the others are classified.
 """
@@ -12,6 +13,9 @@ def parse(argv):
     parser = cli.Parser(prog="infer.py", description=__doc__)
     cli.add_common(parser)
     parser.add_argument("--weights", type=cli.given, help="checkpoint or weights, in any form; default: the released ones")
+    parser.add_argument("--exported", metavar="DIR", help="a model that export.py wrote, instead of --weights and --config")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of an exported model on a CPU (default: fp32)")
+    parser.add_argument("--tensorrt", action="store_true", help="run an exported model by TensorRT, on a GPU")
     parser.add_argument("--filelist", help="list of samples; labels are not needed (default: INFER.filelist)")
     parser.add_argument("--video_path", action="append", default=[], metavar="PATH",
                         help="a clip, or a folder of clips, instead of a list; may be repeated")
@@ -26,7 +30,7 @@ def main(argv=None):
     if cli.list_weights(args):
         return 0
     from datareader import lists
-    from engine import Predictor, summary
+    from engine import Predictor, exported, summary
     from engine.configuration import configure
     from metrics import report
     from utils import remote
@@ -34,7 +38,10 @@ def main(argv=None):
     from utils.files import writable_folder
     cli.log_arguments(args)
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
-    model, config = configure(args.model_name, args.config, overrides, args.weights)
+    if args.exported:
+        _, model, config = exported.configure(args.exported, overrides, args.model_name)
+    else:
+        model, config = configure(args.model_name, args.config, overrides, args.weights)
     if args.summary:
         print(summary.line(model(config, "infer")))
         return 0
@@ -44,7 +51,8 @@ def main(argv=None):
         lists.require(clips)
     else:
         lists.read_lines(config.INFER.filelist, "INFER.filelist")
-    predictor = Predictor(args.model_name, args.config, args.weights, overrides, args.use_gpu)
+    predictor = Predictor(args.model_name, args.config, args.weights, overrides, args.use_gpu, args.exported, args.precision,
+                          args.tensorrt)
     print(describe(predictor.config, "infer"))
     results = predictor.predict(clips, topk=args.infer_topk)
     for result in results[::args.log_interval] if args.log_interval > 0 else []:

@@ -1,6 +1,9 @@
 """Install the rooms and what they need: `pip install -e .[cpu,dev]` (the programs are run from this folder)."""
 from setuptools import find_packages, setup
 
+# paddle2onnx imports packaging and does not ask for it; of 2.1 it is known that it installs nothing while it converts.
+ONNX = ["paddle2onnx>=2.1,<2.2", "onnx>=1.16.1", "onnxruntime>=1.17", "packaging"]
+
 setup(
     name="paddle-video-zoo",
     version="0.1.0",
@@ -25,7 +28,9 @@ setup(
         "cpu": ["paddlepaddle>=2.6.2,<4"],      # 3.3.1 is the version developed on
         "gpu": ["paddlepaddle-gpu>=2.6.2"],
         "remote": ["aiohttp>=3.9", "fsspec>=2024.2", "s3fs>=2024.2"],       # s3:// addresses; gs:// needs gcsfs, http(s):// nothing
+        "onnx": ONNX,
         # moto with flask: the S3 server of the tests
-        "dev": ["pytest>=8", "ruff>=0.6", "aiohttp>=3.9", "fsspec>=2024.2", "s3fs>=2024.2", "moto[s3]>=5", "flask>=3", "flask-cors>=5"],
+        "dev": ["pytest>=8", "ruff>=0.6", "aiohttp>=3.9", "fsspec>=2024.2", "s3fs>=2024.2", "moto[s3]>=5", "flask>=3", "flask-cors>=5",
+                *ONNX],
     },
 )

@@ -62,6 +62,16 @@ def several_processes():
     return PIR and paddle.distributed.is_available()
 
 
+def bfloat16_available():
+    """Whether this CPU has bfloat16 instructions that Paddle can use."""
+    return paddle.base.core.supports_bfloat16()
+
+
+def onednn_allowed():
+    """Whether the environment lets inference on a CPU use oneDNN."""
+    return os.environ.get("FLAGS_use_mkldnn", "1") != "0"
+
+
 @contextlib.contextmanager
 def onednn(wanted):
     """Run CPU kernels through oneDNN inside the block."""

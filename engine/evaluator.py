@@ -28,7 +28,7 @@ def evaluate(device, graph, loader, new_metric, log_interval=0, prefix="[TEST] t
     for batch in batches:
         labels = batch.feed["label"][::section.views]
         if section.views > 1:
-            probabilities = views.probabilities(device, graph, batch.feed, section)
+            probabilities = views.probabilities(partial(device.scores, graph), batch.feed, section)
             loss = views.cross_entropy(probabilities, labels)
         else:
             probabilities, loss = device.run(graph, batch.feed, [graph.probabilities, graph.loss])

@@ -6,8 +6,6 @@
 
 Train and valid graphs are built separately, each under a fresh name scope, so that names coincide (old zoo v1.3).
 """
-import os
-
 import numpy as np
 import paddle
 
@@ -36,18 +34,18 @@ class Graph:
 
     `raw` feeds what the reader delivers (uint8), otherwise the network's float inputs; `shape` goes to the model's
     `inputs` (clips: size, segments). In training the processes of `group` average their gradients, and a batch goes through in
-    `pieces` equal parts; `amp` is None, "bf16" or "fp16". Attributes: `feeds` (names), `logits`, `probabilities`, `loss` (None in infer),
-    `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`, `optimizer`, `stop`.
+    `pieces` equal parts; `amp` is None, "bf16" or "fp16". Attributes: `feeds` (names), `inputs` {name: value}, `logits`,
+    `probabilities`, `loss` (None in infer), `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`,
+    `optimizer`, `stop`.
     """
 
     def __init__(self, model, raw=True, training=False, group=None, pieces=1, amp=None, **shape):
         paddle.enable_static()
         self.program, self.startup = paddle.static.Program(), paddle.static.Program()
         with paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
-            inputs = model.inputs(raw, **shape)
-            self.feeds = list(inputs)
-            if raw:
-                inputs = model.prepare(inputs)
+            self.inputs = model.inputs(raw, **shape)
+            self.feeds = list(self.inputs)
+            inputs = model.prepare(self.inputs) if raw else self.inputs
             with tuning.applied(model.tuning() if training else tuning.Tuning()), precision.applied(amp):
                 outputs = model.network(inputs, training)
             if amp:
@@ -108,7 +106,7 @@ class Device:
         if use_gpu and not compat.gpu_available():
             raise ConfigError("use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu")
         # oneDNN halves the time of inference on a CPU, but its backward pass crashes: on only while an inference device runs.
-        self.onednn = inference and not use_gpu and os.environ.get("FLAGS_use_mkldnn", "1") != "0"
+        self.onednn = inference and not use_gpu and compat.onednn_allowed()
         self.place = compat.place(use_gpu)
         if not use_gpu:         # one operator at a time: each uses all cores anyway, and a fifth less memory is held
             paddle.set_flags({"FLAGS_new_executor_serial_run": True})
@@ -155,6 +153,10 @@ class Device:
             told = self._run(graph.accumulation.program, wish, told)
             loss, probabilities = np.mean(losses), np.concatenate(probabilities)
         return loss, probabilities, told[0][0] > 0 if told else stop
+
+    def scores(self, graph, feed):
+        """(probabilities, logits) [B, classes] of one batch."""
+        return tuple(self.run(graph, feed, [graph.probabilities, graph.logits]))
 
     def get(self, names):
         """{name: array} of variables, copied out of the scope."""

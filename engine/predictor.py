@@ -1,22 +1,17 @@
-"""Classify clips, or ready tensors, with a trained model: the class that people embed, and that infer.py is built on."""
+"""Classify clips, or ready tensors, with a trained or an exported model: the class that people embed, and that infer.py is built on."""
 from tqdm import tqdm
 
 from datareader import READERS, loader_for
 from engine import views, weights
 from engine.configuration import choose_gpu, class_names, configure
+from engine.exported import Exported
 from engine.graph import Device, Graph
 from metrics import report
+from utils.errors import ConfigError
 
 
-class Predictor:
-    """A model in inference mode.
-
-    Predictor("STNET", config="configs/stnet.yaml", weights=path_or_dict, overrides={"MODEL.seg_num": 7})
-        .run({"image": float32 [B, seg_num, 3*seglen, H, W]}) -> {"probabilities": float32 [B, classes], "logits": ...}
-        .predict(["a.mp4", "folder"]) -> [{"id", "probabilities", "indices", "names"} or {"id", "error"}]
-
-    Without `config`, a checkpoint brings its own. Several predictors may live in one process. Raises ConfigError, WeightsError.
-    """
+class Trained:
+    """A model in inference mode with its weights. `model`, `config`, `names` (of the classes), `report` (of loading)."""
 
     def __init__(self, name=None, config=None, weights=None, overrides=None, use_gpu=None):
         model_class, self.config = configure(name, config, overrides, weights)
@@ -28,18 +23,50 @@ class Predictor:
 
     def _load(self, source):
         source = weights.require(source, self.model)
-        graph = self.graphs["raw"] = Graph(self.model)
+        graph = self.graph()
         self.device.initialise(graph)
         self.report = weights.put(weights.strict, self.device, graph, self.model, source)
 
-    def run(self, inputs):
-        """Probabilities and logits of ready network inputs; the graph is built once per input shape. Raises DataError."""
-        settings, feed = self.model.interface(inputs)
-        key = tuple(settings.items())
+    def graph(self, raw=True, **shape):
+        """The graph of an input shape, built when it is first asked for; all share their parameters."""
+        key = (raw, *shape.items())
         if key not in self.graphs:
-            self.graphs[key] = Graph(self.model, **settings)
-        graph = self.graphs[key]
-        probabilities, logits = self.device.run(graph, feed, [graph.probabilities, graph.logits])
+            self.graphs[key] = Graph(self.model, raw, **shape)
+        return self.graphs[key]
+
+    def run(self, feed, raw=True, **shape):
+        """(probabilities, logits) [B, classes] of one batch: as readers deliver it (`raw`), or as the network takes it."""
+        return self.device.scores(self.graph(raw, **shape), feed)
+
+
+class Predictor:
+    """A model in inference mode.
+
+    Predictor("STNET", config="configs/stnet.yaml", weights=path_or_dict, overrides={"MODEL.seg_num": 7})
+    Predictor(exported="exported/stnet", overrides={"INFER.num_clips": 10})
+        .run({"image": float32 [B, seg_num, 3*seglen, H, W]}) -> {"probabilities": float32 [B, classes], "logits": ...}
+        .predict(["a.mp4", "folder"]) -> [{"id", "probabilities", "indices", "names"} or {"id", "error"}]
+
+    Without `config`, a checkpoint brings its own. An exported model (export.py) needs neither weights nor config, and takes only
+    the shapes it was exported for; `precision` ("bf16") and `tensorrt` are for such. Several predictors may live in one process.
+    Raises ConfigError, WeightsError.
+    """
+
+    def __init__(self, name=None, config=None, weights=None, overrides=None, use_gpu=None, exported=None, precision="fp32", tensorrt=False):
+        if exported and (config or weights):
+            raise ConfigError(f"'{exported}' is an exported model and brings its own; leave out '{config or weights}'")
+        if not exported and (precision != "fp32" or tensorrt):
+            raise ConfigError("--precision and --tensorrt are for exported models; write one with export.py and give --exported")
+        if exported:
+            self.network = Exported(exported, overrides, use_gpu, precision, tensorrt, name)
+        else:
+            self.network = Trained(name, config, weights, overrides, use_gpu)
+        self.model, self.config, self.names = self.network.model, self.network.config, self.network.names
+
+    def run(self, inputs):
+        """Probabilities and logits of inputs as the model's `interface` takes them. Raises DataError."""
+        settings, feed = self.model.interface(inputs)
+        probabilities, logits = self.network.run(feed, **settings)
         return {"probabilities": probabilities, "logits": logits}
 
     def predict(self, paths=None, filelist=None, topk=None):
@@ -56,7 +83,7 @@ class Predictor:
         loader = loader_for(dataset, section)
         results = [None] * len(dataset)
         for batch in tqdm(loader.epoch(), total=len(loader), desc="infer", unit="batch", disable=None, leave=False):
-            scores = views.probabilities(self.device, self.graphs["raw"], batch.feed, section)
+            scores = views.probabilities(self.network.run, batch.feed, section)
             for index, name, row in zip(batch.indices, batch.ids, scores, strict=True):
                 results[index] = self._result(name, row, topk or self.config.MODEL.topk)
         for index, reason in loader.bad.items():

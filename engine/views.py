@@ -2,18 +2,19 @@
 import numpy as np
 
 
-def probabilities(device, graph, feed, section):
-    """Scores [B, classes] of a batch whose rows are the `section.views` views of each video, one after the other.
+def probabilities(run, feed, section):
+    """Scores [B, classes] of a batch whose rows are the `section.views` views of each video, one after the other;
+    `run(feed) -> (probabilities, logits)` is the network.
 
     `section.average` says what is averaged: "prob" the probabilities (as papers do), "logits" what the softmax is then taken
-    of. The graph sees at most `section.batch_size` views at once, so that its memory does not grow with their number.
+    of. The network sees at most `section.batch_size` views at once, so that its memory does not grow with their number.
     """
     if section.views == 1:
-        return device.run(graph, feed, [graph.probabilities])[0]
-    wanted = graph.logits if section.average == "logits" else graph.probabilities
+        return run(feed)[0]
+    wanted = 1 if section.average == "logits" else 0
     starts = range(0, len(next(iter(feed.values()))), section.batch_size)
     parts = [{name: rows[start:start + section.batch_size] for name, rows in feed.items()} for start in starts]
-    rows = np.concatenate([device.run(graph, part, [wanted])[0] for part in parts])      # [B*views, classes]
+    rows = np.concatenate([run(part)[wanted] for part in parts])      # [B*views, classes]
     mean = rows.reshape(-1, section.views, rows.shape[1]).mean(axis=1)
     return softmax(mean) if section.average == "logits" else mean
 

@@ -119,11 +119,19 @@ class ClipModel(Model):
         return {"image": paddle.reshape(x, [-1, count // length, 3 * length, height, width])}
 
     def interface(self, arrays):
-        """`image` float32 [B, seg_num, 3*seglen, H, W], normalised; any number of segments and any size."""
+        """`image` float32 [B, seg_num, 3*seglen, H, W], normalised, or `frames` uint8 RGB [B, seg_num*seglen, H, W, 3]; any number of
+        segments and any size."""
+        length = self.keys.seglen
+        if set(arrays) == {"frames"}:
+            frames = np.ascontiguousarray(arrays["frames"])
+            if frames.ndim != 5 or frames.shape[4] != 3 or frames.shape[1] % length or frames.dtype != np.uint8:
+                raise DataError(f"input 'frames' is {frames.dtype} {list(frames.shape)}; expected uint8 [batch, a multiple of {length}, "
+                                "height, width, 3]")
+            return {"raw": True, "size": frames.shape[2:4], "segments": frames.shape[1] // length}, {"frames": frames}
         if set(arrays) != {"image"}:
-            raise DataError(f"expected one input 'image', found {', '.join(map(repr, arrays)) or 'none'}")
+            raise DataError(f"expected one input 'image' or 'frames', found {', '.join(map(repr, arrays)) or 'none'}")
         image = np.ascontiguousarray(arrays["image"], np.float32)
-        channels = 3 * self.keys.seglen
+        channels = 3 * length
         if image.ndim != 5 or image.shape[2] != channels:
             raise DataError(f"input 'image' has shape {list(image.shape)}; expected [batch, seg_num, {channels}, height, width]")
         return {"raw": False, "size": image.shape[3:], "segments": image.shape[1]}, {"image": image}

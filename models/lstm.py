@@ -5,12 +5,26 @@ automatic one takes twice as long (on a CPU; it adds up the weight's gradient st
 wrong: a value that a turn both uses and hands on loses part of its gradient. The state is [D, B], one column a video, since a
 CPU multiplies a large matrix by a narrow one a third faster than the narrow by the large one.
 """
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import paddle
 import paddle.nn.functional as F
 from paddle.static.nn import static_pylayer, while_loop
 from paddle.tensor.manipulation import tensor_array_to_tensor
 
 STEPS = 10
+_portable = ContextVar("portable", default=False)
+
+
+@contextmanager
+def portable():
+    """Networks for inference built inside the block hold no arrays of tensors, which paddle2onnx does not know."""
+    token = _portable.set(True)
+    try:
+        yield
+    finally:
+        _portable.reset(token)
 
 
 def pad(x):
@@ -27,8 +41,8 @@ def peephole_lstm(x, weight, bias, training):
     bias [1, 7D] holds the biases of these four, then the peepholes of the input, forget and output gate.
     """
     if not training:
-        return _rows(_forward(_columns(x), weight, bias, record=False)[0])
-    hidden, *record = _forward(_columns(x.detach()), weight.detach(), bias.detach(), record=True)
+        return _rows(_hidden(_columns(x), weight, bias) if _portable.get() else _record(_columns(x), weight, bias, 1)[0])
+    hidden, *record = _record(_columns(x.detach()), weight.detach(), bias.detach(), 6)
     hidden = _rows(hidden)
     for value in (hidden, *record):
         value.stop_gradient = True
@@ -46,17 +60,45 @@ def peephole_lstm(x, weight, bias, training):
     return _differentiable(static_pylayer(forward, [x, weight, bias, hidden, *record], backward))
 
 
-def _forward(x, weight, bias, record):
-    """x [T, 4D, B] -> [hidden], and with `record` cell, candidate, input, forget and output gate too; each [T, D, B]."""
+def _hidden(x, weight, bias):
+    """x [T, 4D, B] -> hidden states [T, D, B]. They are a state of the loop, and copied in every turn."""
+    def turn(n, hidden, cell, states):
+        steps = advance(n, hidden, cell)
+        return n + 1, *steps[-1][:2], paddle.scatter(states, _turn(n), paddle.stack([step[0] for step in steps]))
+
+    advance, zero = _turn_of(x, weight, bias)
+    return _loop(x, turn, zero, paddle.zeros_like(x[:, :weight.shape[0]]))[-1]
+
+
+def _record(x, weight, bias, count):
+    """x [T, 4D, B] -> the first `count` of hidden state, cell, candidate, input, forget and output gate, each [T, D, B]."""
+    arrays = [_array(x) for _ in range(count)]
+
+    def turn(n, hidden, cell):
+        steps = advance(n, hidden, cell)
+        for array, values in zip(arrays, zip(*steps, strict=True)):       # noqa: B905  (of the values, as many as wanted)
+            paddle.tensor.array_write(paddle.stack(values), n, array)
+        return n + 1, *steps[-1][:2]
+
+    advance, zero = _turn_of(x, weight, bias)
+    _loop(x, turn, zero)
+    return [_joined(array) for array in arrays]
+
+
+def _loop(x, turn, zero, *states):
+    turns = _turns(x)
+    return while_loop(lambda n, *_: n < turns, turn, [paddle.zeros([1], "int64"), zero, paddle.zeros_like(zero), *states])
+
+
+def _turn_of(x, weight, bias):
+    """(function (n, hidden, cell) -> the steps of turn n as tuples (hidden, cell, candidate and gates), state [D, B] before the first)."""
     size = weight.shape[0]
     zero = paddle.zeros_like(x[0, :size])                                 # [D, B]
     to_input, to_forget, to_output = _peepholes(bias, zero)
     biases = paddle.reshape(bias[:, :4 * size], [1, 4 * size, 1]) + paddle.zeros_like(x[:STEPS])
     recurrent = paddle.transpose(weight, [1, 0])                          # [4D, D]
-    turns = _turns(x)
-    arrays = [_array(x) for _ in range(6 if record else 1)]
 
-    def turn(n, hidden, cell):
+    def advance(n, hidden, cell):
         steps = []
         for gates in paddle.unbind(_slice(x, n) + biases):
             g, i, f, o = paddle.split(gates + paddle.matmul(recurrent, hidden), 4)
@@ -67,16 +109,12 @@ def _forward(x, weight, bias, record):
             o = F.sigmoid(o + to_output * cell)                           # sees the new cell
             hidden = o * paddle.tanh(cell)
             steps.append((hidden, cell, g, i, f, o))
-        for array, values in zip(arrays, zip(*steps, strict=True)):       # noqa: B905  (of the values, as many as wanted)
-            paddle.tensor.array_write(paddle.stack(values), n, array)
-        return n + 1, hidden, cell
-
-    while_loop(lambda n, *_: n < turns, turn, [paddle.zeros([1], "int64"), zero, paddle.zeros_like(zero)])
-    return [_joined(array) for array in arrays]
+        return steps
+    return advance, zero
 
 
 def _backward(dhidden, weight, bias, cell, g, i, f, o):
-    """Gradients (of x [B, T, 4D], of bias [1, 7D]) from that of the hidden states [T, D, B] and the record of `_forward`."""
+    """Gradients (of x [B, T, 4D], of bias [1, 7D]) from that of the hidden states [T, D, B] and what `_record` gave besides."""
     size = weight.shape[0]
     zero = paddle.zeros_like(cell[0])
     to_input, to_forget, to_output = _peepholes(bias, zero)
@@ -122,7 +160,11 @@ def _turns(x):
 
 def _slice(x, n):
     """The steps of turn n: [T, ...] -> [STEPS, ...]."""
-    return paddle.gather(x, n * STEPS + paddle.arange(STEPS, dtype="int64"))
+    return paddle.gather(x, _turn(n))
+
+
+def _turn(n):
+    return n * STEPS + paddle.arange(STEPS, dtype="int64")
 
 
 def _array(like):

@@ -193,13 +193,13 @@ def test_false_means_false():
     assert [cli.boolean(text) for text in ("False", "0", "no", "true", "1")] == [False, False, False, True, True]
 
 
-@pytest.mark.parametrize("program", ["train.py", "test.py", "infer.py"])
+@pytest.mark.parametrize("program", ["train.py", "test.py", "infer.py", "export.py"])
 def test_help(program, capsys):
     code, output = drivers.status(capsys, program, "--help")
     assert code == 0 and "--model_name" in output and "python " + program in output
 
 
-@pytest.mark.parametrize("mode, program", [("train", "train.py"), ("test", "test.py"), ("infer", "infer.py")])
+@pytest.mark.parametrize("mode, program", [("train", "train.py"), ("test", "test.py"), ("infer", "infer.py"), ("infer", "export.py")])
 def test_summary_needs_neither_data_nor_weights(mode, program, capsys):
     code, output = drivers.status(capsys, program, "--model_name=tsn", "--summary", "-o", f"{mode}.seg_num=2",
                                   "-o", f"{mode}.filelist=no.list")

@@ -14,11 +14,6 @@ from engine.configuration import configure
 from engine.trainer import Trainer
 from support import drivers, tiny
 
-TINY = {
-    "AttentionCluster": {"MODEL.seg_num": 4, "MODEL.cluster_nums": "[2, 2]", "MODEL.hidden_sizes": "[16, 16]"},
-    "AttentionLSTM": {"MODEL.embedding_size": 8, "MODEL.lstm_size": 4, "MODEL.hidden_sizes": "[16, 16]"},
-    "NEXTVLAD": {"MODEL.cluster_size": 4, "MODEL.hidden_size": 16, "MODEL.eigen_file": "none"},
-}
 CLASSES = 6
 
 
@@ -38,7 +33,7 @@ def data(tmp_path_factory):
 def keys(name, data):
     lists = {f"{section}.filelist": data["train" if section == "TRAIN" else "val"] for section in ("TRAIN", "VALID", "TEST", "INFER")}
     sizes = {f"{section}.batch_size": 4 for section in ("TRAIN", "VALID", "TEST", "INFER")}
-    return {**TINY[name], **lists, **sizes, "MODEL.num_classes": CLASSES, "MODEL.topk": 5, "MODEL.class_names": data["vocabulary"],
+    return {**tiny.FEATURES[name], **lists, **sizes, "MODEL.num_classes": CLASSES, "MODEL.topk": 5, "MODEL.class_names": data["vocabulary"],
             "TRAIN.epoch": 1}
 
 
@@ -50,7 +45,7 @@ def train(name, data, save_dir, resume=None, **overrides):
     return save_dir
 
 
-@pytest.fixture(scope="module", params=TINY)
+@pytest.fixture(scope="module", params=tiny.FEATURES)
 def trained(request, data, tmp_path_factory):
     """(model name, checkpoint) of one epoch."""
     save_dir = train(request.param, data, tmp_path_factory.mktemp("trained"))

@@ -32,7 +32,7 @@ def test_run_takes_other_sizes_and_segment_counts(predictor):
 
 
 @pytest.mark.parametrize("inputs, message", [
-    ({"picture": np.zeros((1, 3, 3, 8, 8))}, "expected one input 'image', found 'picture'"),
+    ({"picture": np.zeros((1, 3, 3, 8, 8))}, "expected one input 'image' or 'frames', found 'picture'"),
     ({"image": np.zeros((3, 3, 8, 8))}, r"has shape \[3, 3, 8, 8\]; expected \[batch, seg_num"),
     ({"image": np.zeros((1, 3, 4, 8, 8))}, r"has shape \[1, 3, 4, 8, 8\]"),
 ])

@@ -1,4 +1,6 @@
 """Scores of several views: averaged by hand from single runs, at most batch_size views in the graph at once."""
+from functools import partial
+
 import numpy as np
 import paddle
 import pytest
@@ -82,7 +84,7 @@ def test_the_two_averages_differ(folder):
     device, graph, loader = setup(folder, num_crops=10, batch_size=40)
     batch, = loader.epoch()
     assert len(batch.ids) == 2
-    scores = [views.probabilities(device, graph, batch.feed, loader.dataset.section.model_copy(update={"average": average}))
+    scores = [views.probabilities(partial(device.scores, graph), batch.feed, loader.dataset.section.model_copy(update={"average": average}))
               for average in ("prob", "logits")]
     np.testing.assert_allclose(*scores, atol=0.01)
     assert np.abs(scores[0] - scores[1]).max() > 1e-4 and device.rows == [20, 20]

@@ -14,6 +14,12 @@ TINY = {
     "TRAIN.epoch": 1,
 }
 
+FEATURES = {
+    "AttentionCluster": {"MODEL.seg_num": 4, "MODEL.cluster_nums": "[2, 2]", "MODEL.hidden_sizes": "[16, 16]"},
+    "AttentionLSTM": {"MODEL.embedding_size": 8, "MODEL.lstm_size": 4, "MODEL.hidden_sizes": "[16, 16]"},
+    "NEXTVLAD": {"MODEL.cluster_size": 4, "MODEL.hidden_size": 16, "MODEL.eigen_file": "none"},
+}
+
 
 def images(label, seed, count=12, width=64, height=48):
     rng = np.random.default_rng(seed)

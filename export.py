@@ -1,0 +1,48 @@
+"""Write a model as a program of its own, for paddle.inference or ONNX, with the normalisation inside, and prove that it answers alike.
+
+    python export.py --model_name=STNET --weights=checkpoints/STNET_best --save_dir=exported/stnet
+    python export.py --weights=checkpoints/TSN_best --model_name=TSN --save_dir=exported/tsn_onnx --format=onnx
+    python infer.py --exported=exported/stnet --video_path=clip.mp4
+
+The folder needs neither weights nor config. docs/export.md says what is in it and how other programs use it.
+"""
+from utils import cli
+
+
+def parse(argv):
+    parser = cli.Parser(prog="export.py", description=__doc__)
+    cli.add_common(parser)
+    parser.add_argument("--weights", help="checkpoint or weights, in any form; default: the released ones")
+    parser.add_argument("--save_dir", help="folder to write, new or an earlier export (default: exported/<model>)")
+    parser.add_argument("--format", choices=("paddle", "onnx"), default="paddle", help="for paddle.inference, or ONNX (default: paddle)")
+    parser.add_argument("--interface", choices=("uint8", "float"), default="uint8", help="what the program takes: uint8 as read (default), "
+                        "or floats as the network takes them, normalised by the caller")
+    parser.add_argument("--video_path", action="append", default=[], metavar="PATH",
+                        help="a clip, a feature shard or a folder of them to compare the answers on; default: random numbers")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+    if cli.list_weights(args):
+        return 0
+    from engine import summary
+    from engine.configuration import configure
+    from engine.exporter import export
+    from engine.predictor import Trained
+    cli.log_arguments(args)
+    overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"))
+    if args.summary:
+        model, config = configure(args.model_name, args.config, overrides, args.weights)
+        print(summary.line(model(config, "infer")))
+        return 0
+    trained = Trained(args.model_name, args.config, args.weights, overrides, use_gpu=False)
+    folder = args.save_dir or f"exported/{trained.model.slug}"
+    difference = export(trained, folder, args.format, args.interface, [path for path in args.video_path if path])
+    cli.log.info("save inference model at %s", folder)
+    cli.log.info("largest relative difference from the trained model: %.1e", difference)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,176 @@
+"""Exported models: every model answers as trained in every format; folders that are not right, and settings that are fixed."""
+import json
+import shutil
+
+import numpy as np
+import paddle
+import pytest
+
+from engine import Predictor, compat, exporter, sidecar
+from engine.predictor import Trained
+from models import MODELS
+from support import goldens, networks
+from utils.errors import ConfigError, DataError, WeightsError
+
+FORMS = [("paddle", "uint8"), ("paddle", "float"), pytest.param("onnx", "uint8", marks=networks.needs_onnx)]
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def trained(request):
+    return networks.trained(request.param)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The model that is exported fastest."""
+    return networks.trained("AttentionCluster")
+
+
+@pytest.fixture(scope="module")
+def whole(small, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "model"
+    exporter.export(small, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    """A copy of an exported model, to be damaged."""
+    return shutil.copytree(whole, tmp_path / "model")
+
+
+@pytest.mark.parametrize("form, interface", FORMS)
+def test_answers_as_the_trained_model(trained, form, interface, tmp_path):
+    """Other numbers, batch and lengths than those that the export itself compares."""
+    assert exporter.export(trained, tmp_path / "model", form, interface) <= 1e-5
+    predictor = Predictor(exported=tmp_path / "model")
+    given = networks.inputs(trained.model, raw=interface == "uint8")
+    settings, feed = trained.model.interface(given)
+    probabilities, logits = trained.run(feed, **settings)
+    found = predictor.run(given)
+    assert found["logits"].shape == (3, 6) and np.ptp(logits, axis=0).max() > 1e-3 * np.abs(logits).max()     # videos are told apart
+    assert goldens.relative_error(found["logits"], logits) < 1e-5
+    assert goldens.relative_error(found["probabilities"], probabilities) < 1e-5
+    assert predictor.names == trained.names and predictor.config == trained.config
+
+
+def test_another_interface_and_other_shapes_are_refused(whole, small, tmp_path):
+    predictor = Predictor(exported=whole)
+    with pytest.raises(ConfigError, match="was exported with --interface=uint8: it takes rgb uint8, audio uint8, not ready floats"):
+        predictor.run(networks.inputs(small.model, raw=False))
+    exporter.export(small, tmp_path / "float", interface="float")
+    with pytest.raises(ConfigError, match="--interface=float: it takes rgb float32, audio float32, not what readers deliver"):
+        Predictor(exported=tmp_path / "float").run(networks.inputs(small.model, raw=True))
+    feed = {"rgb": np.zeros((1, 5, 1024), np.uint8), "audio": np.zeros((1, 5, 128), np.uint8)}
+    with pytest.raises(DataError, match=r"'rgb' is uint8 \[1, 5, 1024\]; .* takes uint8 \[any, 4, 1024\]"):
+        predictor.network.run(feed)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"overrides": {"MODEL.seg_num": 2}}, "MODEL.seg_num was fixed when"),
+    ({"overrides": {"TRAIN.epoch": 2}}, "TRAIN.epoch was fixed when"),
+    ({"overrides": {"INFER.batch_sise": 2}}, "did you mean 'batch_size'"),
+    ({"name": "TSN"}, "is an exported 'AttentionCluster', but --model_name says 'TSN'"),
+    ({"weights": "w.npz"}, "brings its own; leave out 'w.npz'"),
+    ({"tensorrt": True, "use_gpu": False}, "--tensorrt needs a GPU"),
+    ({"exported": None, "precision": "bf16", "name": "TSN"}, "are for exported models"),
+])
+def test_arguments_that_do_not_fit(whole, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        Predictor(**{"exported": whole, **arguments})
+
+
+def test_free_settings(whole):
+    predictor = Predictor("attentioncluster", exported=str(whole), overrides={"INFER.batch_size": 7, "MODEL.topk": 4})
+    assert predictor.config.INFER.batch_size == 7 and predictor.config.MODEL.topk == 4
+
+
+def test_bfloat16(whole, small):
+    """Close where the CPU has it, refused where not."""
+    if not compat.bfloat16_available():
+        with pytest.raises(ConfigError, match="needs a CPU with bfloat16"):
+            Predictor(exported=whole, precision="bf16", use_gpu=False)
+        return
+    given = networks.inputs(small.model, raw=True)
+    exact, rough = (Predictor(exported=whole, precision=precision, use_gpu=False).run(given)["logits"] for precision in ("fp32", "bf16"))
+    assert goldens.relative_error(rough, exact) < 0.05
+
+
+def edited(folder, **changes):
+    path = folder / sidecar.FILE
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+
+
+def sums(folder):
+    return json.loads((folder / sidecar.FILE).read_text(encoding="utf-8"))["files"]
+
+
+@pytest.mark.parametrize("damage, message", [
+    (shutil.rmtree, "is not an exported model: it holds no 'export.json'"),
+    (lambda folder: (folder / "export.json").write_text("{"), "cannot be read: Expecting property name"),
+    (lambda folder: (folder / "export.json").write_bytes(b"\xff\xfe\x00"), "cannot be read"),
+    (lambda folder: (folder / "export.json").write_text("[]"), "damaged: content: "),
+    (lambda folder: edited(folder, version=2), "has format version '2', this zoo reads '1'"),
+    (lambda folder: edited(folder, format="tflite"), "damaged: format: "),
+    (lambda folder: edited(folder, inputs=[{"name": "rgb", "shape": [-1], "dtype": "uint8"}]), "damaged: inputs.0.shape.0"),
+    (lambda folder: edited(folder, files={**sums(folder), "../other": "0" * 64}), "damaged: files"),
+    (lambda folder: edited(folder, files={"model.onnx": "0" * 64}), "do not make a program of format 'paddle'"),
+    (lambda folder: edited(folder, class_names=["one"]), "1 class names for 6 classes"),
+    (lambda folder: (folder / "model.pdiparams").unlink(), "model.pdiparams' cannot be read"),
+    (lambda folder: (folder / "model.pdiparams").open("ab").write(b"x"), "model.pdiparams' is not the file that was exported"),
+])
+def test_damaged_folders(folder, damage, message):
+    damage(folder)
+    with pytest.raises(WeightsError, match=message):
+        Predictor(exported=folder)
+
+
+def test_a_config_of_another_version(folder):
+    config = json.loads((folder / sidecar.FILE).read_text(encoding="utf-8"))["config"]
+    edited(folder, config={**config, "MODEL": {**config["MODEL"], "no_such_key": 1}})
+    with pytest.raises(ConfigError, match="unknown key in MODEL 'no_such_key'"):
+        Predictor(exported=folder)
+
+
+def test_a_program_that_cannot_be_run(folder):
+    program = next(name for name in sums(folder) if name in sidecar.PROGRAMS["paddle"])
+    (folder / program).write_text("{}")
+    edited(folder, files={**sums(folder), program: sidecar.checksum(folder / program)})
+    with pytest.raises(WeightsError, match="cannot be run by this one: .*; export the model again with this Paddle"):
+        Predictor(exported=folder)
+
+
+def test_an_export_that_answers_otherwise_leaves_the_earlier_one(small, folder):
+    before = sums(folder)
+    broken = networks.weights("AttentionCluster", networks.settings("AttentionCluster"))
+    broken["fc2.bias"][0] = np.nan
+    other = Trained("AttentionCluster", None, broken, networks.settings("AttentionCluster"), use_gpu=False)
+    with pytest.raises(WeightsError, match="not exported: the exported AttentionCluster answers differently from the trained one, by nan"):
+        exporter.export(other, folder)
+    assert sums(folder) == before and [path.name for path in folder.parent.iterdir()] == [folder.name]
+    exporter.export(small, folder, interface="float")
+    assert sums(folder) != before and [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_folders_of_other_things_are_left_alone(small, tmp_path):
+    (tmp_path / "thesis.txt").write_text("words")
+    for target in (tmp_path, tmp_path / "thesis.txt"):
+        with pytest.raises(ConfigError, match="holds other things than an exported model"):
+            exporter.export(small, target)
+    with pytest.raises(ConfigError, match="cannot be written: "):
+        exporter.export(small, tmp_path / "thesis.txt" / "model")
+
+
+class LogGamma(MODELS["AttentionCluster"]):
+    def network(self, inputs, training):
+        return paddle.lgamma(super().network(inputs, training) + 3.0)
+
+
+@networks.needs_onnx
+def test_an_operator_without_onnx_is_named(small, tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "AttentionCluster", LogGamma)
+    model = networks.trained("AttentionCluster")
+    with pytest.raises(WeightsError, match=r"cannot be converted to ONNX \(operators that paddle2onnx may not know: lgamma; "):
+        exporter.export(model, tmp_path / "model", "onnx")
+    assert not list(tmp_path.iterdir())
+    exporter.export(model, tmp_path / "model")
