@@ -80,7 +80,7 @@ def test_features(work, tmp_path, capsys):
         (["-o", "MODEL.lstm_size=8"], "MODEL.lstm_size was fixed when"), (["--video_path=run.mp4"], "is a clip, but this model classifies"),
         (["--precision=fp8"], "invalid choice: 'fp8'"),
     ):
-        code, output = drivers.status(capsys, "infer.py", f"--exported={tmp_path / 'model'}", f"--save_dir={tmp_path}", *extra)
+        code, output = drivers.status(capsys, "infer.py", f"--exported={tmp_path / 'model'}", f"--save_dir={tmp_path}", *shard, *extra)
         assert code == 2 and message in output and "Traceback" not in output
     shutil.rmtree(tmp_path / "model")
     code, output = drivers.status(capsys, "infer.py", f"--exported={tmp_path / 'model'}")
