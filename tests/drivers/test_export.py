@@ -75,9 +75,11 @@ def test_features(work, tmp_path, capsys):
     code, output = drivers.status(capsys, "infer.py", f"--exported={tmp_path / 'model'}", "--summary")
     assert code == 0 and "AttentionLSTM, infer: " in output
 
+    (tmp_path / "run.mp4").touch()
     for extra, message in (
         (["--weights=x.npz"], "brings its own; leave out 'x.npz'"), (["--model_name=TSN"], "is an exported 'AttentionLSTM'"),
-        (["-o", "MODEL.lstm_size=8"], "MODEL.lstm_size was fixed when"), (["--video_path=run.mp4"], "is a clip, but this model classifies"),
+        (["-o", "MODEL.lstm_size=8"], "MODEL.lstm_size was fixed when"),
+        ([f"--video_path={tmp_path / 'run.mp4'}"], "is a clip, but this model classifies"),
         (["--precision=fp8"], "invalid choice: 'fp8'"),
     ):
         code, output = drivers.status(capsys, "infer.py", f"--exported={tmp_path / 'model'}", f"--save_dir={tmp_path}", *shard, *extra)
