@@ -51,31 +51,11 @@ def our_step(way, folder):
 
 
 def torch_step(way):
-    """The same for a ResNet-50 (torchvision's layers, written out, since only its speed is asked for)."""
+    """The same for a ResNet-50 on ready frames."""
     import torch
-    from torch import nn
+    from torch_networks import resnet50
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-
-    def unit(inputs, outputs, kernel, stride=1, relu=True):
-        layers = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)]
-        return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
-
-    class Block(nn.Module):
-        def __init__(self, inputs, width, stride):
-            super().__init__()
-            self.path = nn.Sequential(unit(inputs, width, 1), unit(width, width, 3, stride), unit(width, 4 * width, 1, relu=False))
-            same = inputs == 4 * width and stride == 1
-            self.shortcut = nn.Identity() if same else unit(inputs, 4 * width, 1, stride, relu=False)
-
-        def forward(self, x):
-            return torch.relu_(self.path(x) + self.shortcut(x))
-
-    layers, inputs = [unit(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)], 64
-    for width, count, first in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
-        for i in range(count):
-            layers.append(Block(inputs, width, first if i == 0 else 1))
-            inputs = 4 * width
-    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 400)).eval()
+    model = resnet50(400).eval()
     frames = torch.randn(8, 3, 224, 224)
     if way.endswith("channels_last"):
         model, frames = model.to(memory_format=torch.channels_last), frames.to(memory_format=torch.channels_last)
