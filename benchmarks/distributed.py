@@ -42,7 +42,8 @@ def throughput(group, clips=8):
     found = seconds(group, clips, frames=3, size=112)
     if group.first:
         total = clips * group.world
-        print(f"{group.world} processes, {total} clips a step: best {total / found[0]:.2f}, median {total / found[len(found) // 2]:.2f} clips/s")
+        best, median = (total / found[place] for place in (0, len(found) // 2))
+        print(f"{group.world} processes, {total} clips a step: best {best:.2f}, median {median:.2f} clips/s")
 
 
 def main():

@@ -79,8 +79,13 @@ def test_two_of_four_clips_are_one_of_eight(tmp_path):
     together(launcher.start(2, tmp_path, *words[0]), drivers.start(*words[1]))
     two, one = tmp_path / "two/TSN_epoch0", tmp_path / "one/TSN_epoch0"
     assert state(two)["step"] == 5
-    for ending in (".pdparams", ".pdopt"):                                # the latter has the velocities: sums of gradients
-        assert_close(tensors(two, ending), tensors(one, ending))
+    start, trained = tensors(weights, ""), tensors(one)
+    assert max(np.abs(trained[name] - start[name]).max() for name in start) > 1e-4      # the tolerance below is a hundredth of the way
+    assert_close(tensors(two), trained)
+    velocities, expected = tensors(two, ".pdopt"), tensors(one, ".pdopt")               # sums of gradients
+    assert set(velocities) == set(expected)
+    for name, value in expected.items():        # rounding may put single activations on the other side of a ReLU
+        assert np.linalg.norm(velocities[name] - value) <= 1e-2 * np.linalg.norm(value), name
     assert state(two)["history"][0]["loss"] == pytest.approx(state(one)["history"][0]["loss"], rel=1e-6)
 
 
