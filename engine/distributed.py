@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import os
+import time
 
 import numpy as np
 import paddle
@@ -21,6 +22,7 @@ from utils.errors import ConfigError, ZooError
 log = logging.getLogger("zoo")
 
 BUCKET = 8 << 20                    # gradient values that are reduced at once; measured in docs/distributed.md
+BLAME_SECONDS = 2
 RENDEZVOUS_SECONDS = 180            # how long processes wait for one another at the start
 
 
@@ -188,6 +190,7 @@ def joined(use_gpu=False):
         last = f"process {rank} of {world}: {type(error).__name__}: {error}"
         raise
     except Exception as error:
+        time.sleep(BLAME_SECONDS)       # an exchange breaks off when another process dies: then that is said, and this one ended
         last = f"process {rank} of {world}: {type(error).__name__}: {error}; workerlog.N of the launcher's log folder shows where"
         raise
     finally:

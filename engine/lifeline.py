@@ -17,6 +17,7 @@ from utils.errors import ConfigError
 DONE = b"done"
 ON_EVERY_HOST = "start the launcher on every host with the same --master and --nnodes, and see that they reach each other"
 GREETING_SECONDS = 5.0              # after which who connects and says nothing is not one of us
+LAST_WORDS_SECONDS = 5.0            # that a process which is done waits for the others'
 FAILED = 2                          # exit status, as the drivers' for an error
 PR_SET_PDEATHSIG = 1                # <sys/prctl.h>
 
@@ -65,7 +66,9 @@ class Lifeline:
             connection = _connect((host, int(port)), time.monotonic() + seconds)
             connection.sendall(job + f"{rank:08d}".encode())
             self._watch_over(connection, 0)
-        threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
+        self.done = False
+        self.watcher = threading.Thread(target=self._watch, name="lifeline", daemon=True)
+        self.watcher.start()
 
     def _accept(self, server, job, deadline):
         while len(self.names) < self.world - 1:
@@ -101,7 +104,7 @@ class Lifeline:
 
     def _closed(self, connection):
         rank, said = self.names.pop(connection), self.said[connection]
-        if said == DONE:
+        if said == DONE or self.done:
             return
         died = (f"process {rank} of {self.world} died (killed, or out of memory?); on its host, workerlog.N of the launcher's log folder "
                 "shows its last words")
@@ -112,9 +115,12 @@ class Lifeline:
 
     def leave(self, words=DONE):
         """Say the last word: DONE, or the sentence that the other processes should end with."""
+        self.done = words == DONE
         for connection in list(self.names):
             try:
                 connection.sendall(words)
                 connection.shutdown(socket.SHUT_WR)
             except OSError:         # it is gone already
                 continue
+        if self.done:               # who exits with words unread resets the connection, and its own words may be lost with it
+            self.watcher.join(LAST_WORDS_SECONDS)

@@ -47,8 +47,14 @@ def checkout(tmp_path_factory):
     wrapper = folder / "bin" / "python"
     extra = " ".join(tiny.flags({**SIZES, "TRAIN.filelist": "val.list", "VALID.filelist": "val.list", "TEST.filelist": "val.list",
                                  "MODEL.num_classes": 2}))
-    wrapper.write_text('#!/bin/bash\n[[ $1 == */* ]] || set -- "$1" ' + extra + ' "${@:2}"\n'       # so that the typed words win
-                       + f'exec {sys.executable} "$@"\n')
+    wrapper.write_text(f"""#!/bin/bash
+if [[ $1 == -m ]]; then
+    set -- "$@" {extra}
+elif [[ $1 != */* && "$*" != *--exported* ]]; then
+    set -- "$1" {extra} "${{@:2}}"          # so that the typed words win
+fi
+exec {sys.executable} "$@"
+""")
     wrapper.chmod(0o755)
     return folder
 
