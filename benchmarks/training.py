@@ -24,7 +24,10 @@ def torch_steps(name, batch):
     import torch_networks
     torch.set_num_threads(2)
     shape = (batch, 3, 3, SIZE, SIZE) if name == "TSN" else (batch, 7, 15, SIZE, SIZE)
-    model = (torch_networks.TSN if name == "TSN" else torch_networks.StNet)(CLASSES).to(memory_format=torch.channels_last).train()
+    model = (torch_networks.TSN if name == "TSN" else torch_networks.StNet)(CLASSES).train()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.to(memory_format=torch.channels_last)
     clips, labels = torch.randn(shape), torch.randint(0, CLASSES, (batch,))
     optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9, weight_decay=1e-4)
 

@@ -1,6 +1,7 @@
 """Write a trained model as a program of its own, with the normalisation inside, and make sure that it answers as the trained one.
 
-Nothing is folded here: onnxruntime folds batch norms into convolutions when it loads a program, and paddle.inference those of 2-D ones.
+Nothing is folded here: onnxruntime folds batch norms into convolutions when it loads a program; paddle.inference rewrites those behind 2-D
+convolutions, and computes the folded weights again in every run (docs/benchmarks.md).
 """
 import contextlib
 import os
