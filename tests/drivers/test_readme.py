@@ -46,7 +46,7 @@ def checkout(tmp_path_factory):
     (folder / "bin").mkdir()
     wrapper = folder / "bin" / "python"
     extra = " ".join(tiny.flags({**SIZES, "TRAIN.filelist": "val.list", "VALID.filelist": "val.list", "TEST.filelist": "val.list",
-                                 "MODEL.num_classes": 2}))
+                                 "MODEL.num_classes": 2, "TRAIN.seed": 1}))
     wrapper.write_text(f"""#!/bin/bash
 if [[ $1 == -m ]]; then
     set -- "$@" {extra}
