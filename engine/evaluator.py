@@ -67,7 +67,7 @@ def test(model_class, config, source, use_gpu=False, log_interval=1, save_dir="d
     dataset = READERS[model.data].from_config(config, "test")
     loader = loader_for(dataset, config.TEST, part=group.part)
     found = weights.require(source, model)
-    device, graph = Device(use_gpu, inference=True), Graph(model)
+    device, graph = Device(use_gpu, model.onednn), Graph(model)
     device.initialise(graph)
     weights.put(weights.strict, device, graph, model, found)
 

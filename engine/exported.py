@@ -49,7 +49,7 @@ class Exported:
                 raise ConfigError(f"'{folder}' is an ONNX model; --precision and --tensorrt are for Paddle's (export.py --format=paddle)")
             self._scores = _onnx_scores(self.folder / self.sidecar.program, use_gpu)
         else:
-            self._scores = _paddle_scores(self.folder, self.sidecar, choose_gpu(use_gpu), precision, tensorrt)
+            self._scores = _paddle_scores(self.folder, self.sidecar, self.model.onednn, choose_gpu(use_gpu), precision, tensorrt)
 
     def run(self, feed, raw=True, **shape):
         """(probabilities, logits) [B, classes] of one batch. Raises ConfigError for the other interface, DataError for another shape."""
@@ -66,7 +66,7 @@ class Exported:
         return self._scores({one.name: np.ascontiguousarray(feed[one.name]) for one in self.sidecar.inputs})
 
 
-def _paddle_scores(folder, found, use_gpu, precision, tensorrt):
+def _paddle_scores(folder, found, onednn, use_gpu, precision, tensorrt):
     """feed -> (probabilities, logits) by paddle.inference."""
     from paddle import inference
     config = inference.Config(str(folder / found.program), str(folder / sidecar.PARAMETERS))
@@ -76,8 +76,10 @@ def _paddle_scores(folder, found, use_gpu, precision, tensorrt):
     else:
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        if compat.onednn_allowed():
+        if (onednn or precision == "bf16") and compat.onednn_allowed():
             config.enable_mkldnn()
+        else:
+            config.disable_mkldnn()             # Paddle 3 switches it on
     if precision == "bf16":
         if use_gpu or not compat.bfloat16_available():
             raise ConfigError("--precision 'bf16' needs a CPU with bfloat16 instructions (AVX-512 BF16 or AMX) and --use_gpu=False; "

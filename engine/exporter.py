@@ -1,7 +1,6 @@
 """Write a trained model as a program of its own, with the normalisation inside, and make sure that it answers as the trained one.
 
-Nothing is folded here: onnxruntime folds batch norms into convolutions when it loads a program; paddle.inference rewrites those behind 2-D
-convolutions, and computes the folded weights again in every run (docs/benchmarks.md).
+The batch norms behind convolutions are folded into them (models/folding.py).
 """
 import contextlib
 import logging
@@ -16,7 +15,8 @@ import paddle
 from datareader import READERS, loader_for
 from engine import sidecar, to_onnx
 from engine.exported import Exported
-from engine.graph import Graph
+from engine.graph import Device, Graph
+from models import folding
 from models.lstm import portable
 from utils.errors import ConfigError, DataError, WeightsError
 from utils.files import replacing
@@ -66,13 +66,16 @@ def compare(trained, exported, feeds, raw):
 
 def _write(trained, folder, form, interface):
     """Program, parameters and sidecar."""
-    with portable() if form == "onnx" else contextlib.nullcontext():
-        graph = Graph(trained.model, raw=interface == "uint8")            # its parameters are those in the device's scope
+    with portable() if form == "onnx" else contextlib.nullcontext(), folding.applied() as folded:
+        graph = Graph(trained.model, raw=interface == "uint8")
+    values, device = folded.values(trained.device.get(trained.graph().shapes)), Device()
+    device.initialise(graph)
+    device.set({name: values[name] for name in graph.shapes})
     with tempfile.TemporaryDirectory(prefix="export-") as aside:
         prefix = Path(folder if form == "paddle" else aside) / "model"
-        with paddle.static.scope_guard(trained.device.scope):
+        with paddle.static.scope_guard(device.scope):
             paddle.static.save_inference_model(str(prefix), list(graph.inputs.values()), [graph.probabilities, graph.logits],
-                                               trained.device.executor, program=graph.program)
+                                               device.executor, program=graph.program)
         if form == "onnx":
             to_onnx.convert(prefix, folder / sidecar.PROGRAMS["onnx"][0])
     inputs = [sidecar.Input(name=name, shape=_shape(value), dtype=_dtype(value)) for name, value in graph.inputs.items()]

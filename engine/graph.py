@@ -1,6 +1,6 @@
 """From a model to something that runs: programs, the scope that holds their parameters, and one `run`.
 
-    Device(use_gpu)                 where, and the variables (one scope; programs on it share parameters by name)
+    Device(use_gpu, onednn)         where, and the variables (one scope; programs on it share parameters by name)
     Graph(model, raw, training)     one program: feeds -> probabilities, logits, loss (and gradients and update)
     device.run(graph, feed, fetch)  numpy in, numpy out
 
@@ -99,14 +99,15 @@ class Graph:
 class Device:
     """A place to run on and the scope that holds the variables of the graphs run there.
 
-    `inference` promises that no graph on it trains. FLAGS_use_mkldnn=0 in the environment keeps oneDNN out of it.
+    `onednn` runs CPU kernels through oneDNN, which needs graphs that do not train: see `Model.onednn`. FLAGS_use_mkldnn=0 in the
+    environment keeps it out.
     """
 
-    def __init__(self, use_gpu=False, inference=False):
+    def __init__(self, use_gpu=False, onednn=False):
         if use_gpu and not compat.gpu_available():
             raise ConfigError("use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu")
-        # oneDNN halves the time of inference on a CPU, but its backward pass crashes: on only while an inference device runs.
-        self.onednn = inference and not use_gpu and compat.onednn_allowed()
+        # Its backward pass crashes: on only while a device that asks for it runs.
+        self.onednn = onednn and not use_gpu and compat.onednn_allowed()
         self.place = compat.place(use_gpu)
         if not use_gpu:         # one operator at a time: each uses all cores anyway, and a fifth less memory is held
             paddle.set_flags({"FLAGS_new_executor_serial_run": True})

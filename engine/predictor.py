@@ -17,7 +17,7 @@ class Trained:
         model_class, self.config = configure(name, config, overrides, weights)
         self.model = model_class(self.config, "infer")
         self.names = class_names(self.config, weights)
-        self.device = Device(choose_gpu(use_gpu), inference=True)
+        self.device = Device(choose_gpu(use_gpu), self.model.onednn)
         self.graphs = {}
         self._load(weights)
 

@@ -91,6 +91,7 @@ class AttentionLSTM(FeatureModel):
     slug = "attention_lstm"
     title = "AttentionLSTM: bidirectional LSTM with peepholes, pooled by attention"
     settings = AttentionLSTMConfig
+    onednn = False              # its many small operators take three times as long there
 
     def __init__(self, config, mode, devices=1):
         super().__init__(config, mode, devices)

@@ -9,10 +9,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle.nn.initializer import Constant, KaimingNormal, Uniform
 
-from models import precision, tuning
+from models import folding, precision, tuning
 
 OLD_ZOO = ("w_0", "b_0", "w_1", "w_2")                                    # suffixes of unnamed batch norms
-NAMED = ("scale", "offset", "mean", "variance")
+NAMED = ("scale", "offset", "mean", "variance")                           # of those of the backbones
 
 
 def parameter(name, shape, init, trainable=True, decay=None):
@@ -25,10 +25,28 @@ def parameter(name, shape, init, trainable=True, decay=None):
     return paddle.create_parameter(list(shape), paddle.get_default_dtype(), attr=attr)
 
 
-def conv2d(x, name, channels, kernel, stride=1):
-    """Bias-free convolution, weight `<name>_weights` [out, in, k, k], padding that keeps the size at stride 1."""
-    weight = parameter(f"{name}_weights", [channels, x.shape[1], kernel, kernel], KaimingNormal())
-    return F.conv2d(x, weight, stride=stride, padding=(kernel - 1) // 2)
+def convolve(x, weight, bias=None, stride=1, groups=1):
+    """[N, C, H, W] or [N, C, T, H, W] with `weight` [out, in/groups, *kernel], padded so that stride 1 keeps the size.
+
+    `stride` is spatial: time keeps its steps.
+    """
+    kernel = weight.shape[2:]
+    operator = F.conv2d if len(kernel) == 2 else F.conv3d
+    strides = [1] * (len(kernel) - 2) + [stride] * 2
+    return operator(x, weight, bias, stride=strides, padding=[(k - 1) // 2 for k in kernel], groups=groups)
+
+
+def conv_norm(x, name, norm, channels, kernel, training, stride=1, groups=1, init=None):
+    """Bias-free convolution, weight `<name>_weights`, MSRA-normal unless `init` is given, and the batch norm `<norm>_scale`, ...
+
+    Where batch norms are folded (models/folding.py), it is a convolution with the bias `<norm>_offset` alone.
+    """
+    weight = parameter(f"{name}_weights", [channels, x.shape[1] // groups, *kernel], init or KaimingNormal())
+    names, folded = [f"{norm}_{part}" for part in NAMED], folding.current()
+    if folded is None:
+        return batch_norm(convolve(x, weight, None, stride, groups), *names, training=training)
+    folded.norms[f"{name}_weights"] = names
+    return convolve(x, weight, parameter(f"{norm}_offset", [channels], Constant(0.0)), stride, groups)
 
 
 def batch_norm(x, scale, offset, mean, variance, training):
@@ -45,12 +63,7 @@ def batch_norm(x, scale, offset, mean, variance, training):
             running_var=parameter(variance, size, Constant(1.0), trainable=False),
             weight=parameter(scale, size, Constant(1.0)),
             bias=parameter(offset, size, Constant(0.0)),
-            training=training, momentum=0.9, epsilon=1e-5)
-
-
-def named_batch_norm(x, name, training):
-    """Batch norm whose parameters are `<name>_scale`, `_offset`, `_mean`, `_variance` (the backbones)."""
-    return batch_norm(x, *(f"{name}_{part}" for part in NAMED), training=training)
+            training=training, momentum=0.9, epsilon=folding.EPSILON)
 
 
 def counted_batch_norm(x, name, training):

@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from models.layers import conv2d, named_batch_norm
+from models.layers import conv_norm
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 FEATURES = 2048                                                           # channels after the last stage
@@ -22,22 +22,20 @@ def block_names(depth):
 
 
 def stem(x, training):                                                    # [N, C, H, W]
-    x = conv2d(x, "conv1", 64, kernel=7, stride=2)
-    x = F.relu(named_batch_norm(x, "bn_conv1", training))
+    x = F.relu(conv_norm(x, "conv1", "bn_conv1", 64, (7, 7), training, stride=2))
     return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)            # [N, 64, H/4, W/4]
 
 
 def bottleneck(x, name, width, stride, training):
     """1x1 -> 3x3 (carries the stride) -> 1x1 to 4 x width, plus a shortcut that is projected when the shape changes."""
     def unit(x, branch, channels, kernel, stride=1):
-        x = conv2d(x, f"res{name}_branch{branch}", channels, kernel, stride)
-        return named_batch_norm(x, f"bn{name}_branch{branch}", training)
+        return conv_norm(x, f"res{name}_branch{branch}", f"bn{name}_branch{branch}", channels, kernel, training, stride)
 
-    y = F.relu(unit(x, "2a", width, 1))
-    y = F.relu(unit(y, "2b", width, 3, stride))
-    y = unit(y, "2c", 4 * width, 1)
+    y = F.relu(unit(x, "2a", width, (1, 1)))
+    y = F.relu(unit(y, "2b", width, (3, 3), stride))
+    y = unit(y, "2c", 4 * width, (1, 1))
     if stride > 1 or x.shape[1] != 4 * width:
-        x = unit(x, "1", 4 * width, 1, stride)
+        x = unit(x, "1", 4 * width, (1, 1), stride)
     return F.relu(x + y)
 
 

@@ -5,32 +5,20 @@ pooled. Parameters keep the 2-D network's names, so that ImageNet weights carry 
 """
 import numpy as np
 import paddle.nn.functional as F
-from paddle.nn.initializer import KaimingNormal
 
-from models.layers import named_batch_norm, parameter
+from models.layers import conv_norm
 from models.resnet import block_names
 
 
-def conv3d(x, name, channels, kernel, init, stride=1, groups=1):
-    """Bias-free convolution of [N, C, T, H, W], weight `<name>_weights` [out, in/groups, *kernel], size-keeping padding.
-
-    `stride` is spatial.
-    """
-    weight = parameter(f"{name}_weights", [channels, x.shape[1] // groups, *kernel], init)
-    return F.conv3d(x, weight, stride=(1, stride, stride), padding=[(k - 1) // 2 for k in kernel], groups=groups)
-
-
 def stem(x, training):                                                    # [N, 3, T, H, W]
-    x = conv3d(x, "conv1", 64, (1, 7, 7), KaimingNormal(), stride=2)
-    x = F.relu(named_batch_norm(x, "bn_conv1", training))
+    x = F.relu(conv_norm(x, "conv1", "bn_conv1", 64, (1, 7, 7), training, stride=2))
     return F.max_pool3d(x, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))    # [N, 64, T, H/4, W/4]
 
 
 def bottleneck(x, name, width, frames, stride, training):
     """`frames`x1x1 -> 1x3x3 (carries the stride) -> 1x1x1 to 4 x width, plus a shortcut, projected when the shape changes."""
     def unit(x, branch, channels, kernel, stride=1):
-        x = conv3d(x, f"res{name}_branch{branch}", channels, kernel, KaimingNormal(), stride)
-        return named_batch_norm(x, f"bn{name}_branch{branch}", training)
+        return conv_norm(x, f"res{name}_branch{branch}", f"bn{name}_branch{branch}", channels, kernel, training, stride)
 
     y = F.relu(unit(x, "2a", width, (frames, 1, 1)))
     y = F.relu(unit(y, "2b", width, (1, 3, 3), stride))

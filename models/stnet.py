@@ -12,7 +12,7 @@ from paddle.nn.initializer import Constant, Uniform
 
 from models import resnet
 from models.base import ClipModel
-from models.layers import classifier, counted_batch_norm, parameter
+from models.layers import classifier, convolve, counted_batch_norm, parameter
 
 
 def biased_conv(x, name, channels, kernel, groups=1):
@@ -21,8 +21,7 @@ def biased_conv(x, name, channels, kernel, groups=1):
     limit = math.sqrt(6.0 / fan_in)
     weight = parameter(f"{name}.w_0", [channels, x.shape[1] // groups, *kernel], Uniform(-limit, limit))
     bias = parameter(f"{name}.b_0", [channels], Constant(0.0))
-    conv = F.conv2d if len(kernel) == 2 else F.conv3d
-    return conv(x, weight, bias, padding=[(k - 1) // 2 for k in kernel], groups=groups)
+    return convolve(x, weight, bias, groups=groups)
 
 
 def temporal_block(x, segments, conv, norm, training):

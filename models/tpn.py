@@ -13,9 +13,8 @@ from pydantic import Field, field_validator
 
 from models import resnet3d, tpn_names
 from models.base import ClipModel
-from models.layers import linear, named_batch_norm, parameter
+from models.layers import conv_norm, convolve, linear, parameter
 from models.resnet import FEATURES
-from models.resnet3d import conv3d
 from utils.clip_settings import ClipConfig, ClipEvalSection, ClipInferSection, ClipModelSection, ClipTrainSection
 
 WIDTH = 1024                                                              # channels of a level inside the pyramid
@@ -23,13 +22,13 @@ WIDTH = 1024                                                              # chan
 
 def unit(x, name, channels, kernel, training, stride=1, groups=1):
     """Convolution, batch norm, ReLU. The neck is Xavier-uniform as the authors', the backbone MSRA-normal."""
-    x = conv3d(x, name, channels, kernel, XavierUniform(), stride, groups)
-    return F.relu(named_batch_norm(x, f"{name}_bn", training))
+    return F.relu(conv_norm(x, name, f"{name}_bn", channels, kernel, training, stride, groups, XavierUniform()))
 
 
 def temporal_conv(x, name, groups=1):
     """3x1x1 convolution to [N, 1024, T, H, W], without norm or ReLU."""
-    return conv3d(x, name, WIDTH, (3, 1, 1), XavierUniform(), groups=groups)
+    weight = parameter(f"{name}_weights", [WIDTH, x.shape[1] // groups, 3, 1, 1], XavierUniform())
+    return convolve(x, weight, groups=groups)
 
 
 def pool_time(x, steps):

@@ -7,8 +7,9 @@ import paddle
 import pytest
 
 from engine import Predictor, compat, exporter, sidecar
+from engine.graph import Graph
 from engine.predictor import Trained
-from models import MODELS
+from models import MODELS, folding
 from support import goldens, networks
 from utils.errors import ConfigError, DataError, WeightsError
 
@@ -52,6 +53,35 @@ def test_answers_as_the_trained_model(trained, form, interface, tmp_path):
     assert goldens.relative_error(found["logits"], logits) < 1e-5
     assert goldens.relative_error(found["probabilities"], probabilities) < 1e-5
     assert predictor.names == trained.names and predictor.config == trained.config
+
+
+def test_batch_norms_behind_convolutions_are_folded(trained):
+    """A network on clips keeps only those of StNet that stand elsewhere, under names of the old zoo's counter."""
+    with folding.applied() as folded:
+        names = set(Graph(trained.model).shapes)
+    plain = set(trained.graph().shapes)
+    gone = {name for scale, _, mean, variance in folded.norms.values() for name in (scale, mean, variance)}
+    assert names == plain - gone
+    assert bool(folded.norms) == (trained.model.data == "clips")
+    assert trained.model.data == "features" or not any(name.endswith(("_scale", "_mean", "_variance")) for name in names)
+
+
+def test_folded_values():
+    """weight * scale / sqrt(variance + 1e-5), offset - mean * the same factor; what is not behind a convolution stays."""
+    folded, rng = folding.Folded(), np.random.default_rng(0)
+    folded.norms["w"] = ["s", "o", "m", "v"]
+    plain = {"w": rng.standard_normal((2, 3, 1, 1, 1), np.float32), "fc": np.ones(3, np.float32),
+             **{name: np.array(pair, np.float32) for name, pair in (("s", (2, 3)), ("o", (0.5, 1)), ("m", (1, -1)), ("v", (4, 1)))}}
+    found = folded.values(plain)
+    np.testing.assert_allclose(found["w"], plain["w"] * np.reshape([1, 3], (2, 1, 1, 1, 1)), rtol=1e-5)
+    np.testing.assert_allclose(found["o"], [-0.5, 4], rtol=1e-5)
+    assert found["fc"] is plain["fc"] and {array.dtype for array in found.values()} == {np.dtype(np.float32)}
+
+
+def test_larger_differences_are_warned_about(small, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(exporter, "USUAL", -1.0)
+    exporter.export(small, tmp_path / "model")
+    assert "is the model trained?" in caplog.text and (tmp_path / "model" / sidecar.FILE).exists()
 
 
 def test_another_interface_and_other_shapes_are_refused(whole, small, tmp_path):

@@ -34,7 +34,7 @@ class Watched(Device):
     """Notes how many rows each run has."""
 
     def __init__(self):
-        super().__init__(inference=True)
+        super().__init__(onednn=True)
         self.rows = []
 
     def run(self, graph, feed, fetch):

@@ -8,7 +8,7 @@ from paddle.nn.initializer import Constant
 
 from engine.graph import Device, Graph
 from models import resnet3d, tpn
-from models.layers import named_batch_norm
+from models.layers import conv_norm, convolve, parameter
 from models.resnet import block_names
 from models.tpn_names import names
 from support import goldens, tpn_rule
@@ -40,8 +40,8 @@ def blocks(image, meta):
     """{golden name: value} of what happens between image and logits, put together from the network's own pieces."""
     training, ratio, out = False, meta["scales"][1] // meta["scales"][0], {}
     clips = tpn.clips_first(image)
-    out["backbone.conv1"] = resnet3d.conv3d(clips, "conv1", 64, (1, 7, 7), Constant(0.0), stride=2)
-    out["backbone.bn1"] = named_batch_norm(out["backbone.conv1"], "bn_conv1", training)
+    out["backbone.conv1"] = convolve(clips, parameter("conv1_weights", [64, 3, 1, 7, 7], Constant(0.0)), stride=2)
+    out["backbone.bn1"] = conv_norm(clips, "conv1", "bn_conv1", 64, (1, 7, 7), training, stride=2)
     x = out["backbone.pool1"] = resnet3d.stem(clips, training)
     for number, path in enumerate(block_names(meta["depth"]), start=2):
         out[f"backbone.layer{number - 1}.0"] = resnet3d.stage(x, number, path[:1], training)
