@@ -109,16 +109,16 @@ class ClipModel(Model):
         return {"image": paddle.static.data("image", shape, paddle.get_default_dtype())}
 
     def prepare(self, inputs):
-        """Lay out, cast and normalise: channel = frame_in_segment*3 + colour (old zoo v1.3).
+        """Cast, lay out and normalise: channel = frame_in_segment*3 + colour (old zoo v1.3).
 
         Three axes only: oneDNN has no fast way to subtract the mean along the third of five, which took longer than half of StNet.
         """
         frames = inputs["frames"]
         _, count, height, width, _ = frames.shape
-        x = paddle.reshape(frames, [-1, height * width, 3]).transpose([0, 2, 1])
+        x = paddle.reshape(paddle.cast(frames, "float32"), [-1, height * width, 3]).transpose([0, 2, 1])
         mean = paddle.to_tensor([[255.0 * m] for m in self.keys.image_mean], "float32")
         scale = paddle.to_tensor([[1.0 / (255.0 * s)] for s in self.keys.image_std], "float32")
-        x = (paddle.cast(x, "float32") - mean) * scale                    # [B*T, 3, H*W]
+        x = (x - mean) * scale                                            # [B*T, 3, H*W]
         length = self.keys.seglen
         return {"image": paddle.reshape(x, [-1, count // length, 3 * length, height, width])}
 
