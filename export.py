@@ -19,18 +19,15 @@ def parse(argv):
                         "or floats as the network takes them, normalised by the caller")
     parser.add_argument("--video_path", action="append", default=[], metavar="PATH",
                         help="a clip, a feature shard or a folder of them to compare the answers on; default: random numbers")
-    return parser.parse_args(argv)
+    return cli.arguments(parser, argv)
 
 
 def main(argv=None):
     args = parse(argv)
-    if cli.list_weights(args):
-        return 0
     from engine import summary
     from engine.configuration import configure
     from engine.exporter import export
     from engine.predictor import Trained
-    cli.log_arguments(args)
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"))
     if args.summary:
         model, config = configure(args.model_name, args.config, overrides, args.weights)

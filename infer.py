@@ -22,13 +22,11 @@ def parse(argv):
     parser.add_argument("--infer_topk", type=cli.at_least(1), default=20, help="classes kept per sample in the results (default: 20)")
     parser.add_argument("--save_dir", default="./", help="folder of the results (default: ./)")
     parser.add_argument("--log_interval", type=int, default=1, help="print every N-th sample, 0: none (default: 1)")
-    return parser.parse_args(argv)
+    return cli.arguments(parser, argv)
 
 
 def main(argv=None):
     args = parse(argv)
-    if cli.list_weights(args):
-        return 0
     from datareader import lists
     from engine import Predictor, exported, summary
     from engine.configuration import configure
@@ -36,7 +34,6 @@ def main(argv=None):
     from utils import remote
     from utils.config import describe
     from utils.files import writable_folder
-    cli.log_arguments(args)
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
     if args.exported:
         _, model, config = exported.configure(args.exported, overrides, args.model_name)

@@ -14,19 +14,16 @@ def parse(argv):
     parser.add_argument("--weights", type=cli.given, help="checkpoint or weights to test, in any form; default: the released ones")
     parser.add_argument("--save_dir", default="data/evaluate_results", help="folder of the report (default: data/evaluate_results)")
     parser.add_argument("--log_interval", type=int, default=1, help="log every N batches, 0: never (default: 1)")
-    return parser.parse_args(argv)
+    return cli.arguments(parser, argv)
 
 
 def main(argv=None):
     args = parse(argv)
-    if cli.list_weights(args):
-        return 0
     from engine import evaluator, summary
     from engine.configuration import choose_gpu, configure
     from engine.distributed import joined
     from utils.config import describe
     from utils.files import writable_folder
-    cli.log_arguments(args)
     overrides = cli.overrides(args, (args.batch_size, "TEST.batch_size"))
     model, config = configure(args.model_name, args.config, overrides, weights=args.weights)
     if args.summary:

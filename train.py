@@ -34,13 +34,11 @@ def parse(argv):
     parser.add_argument("--profiler_path", default="./", help="folder of the trace (default: ./)")
     for flag in ("--no_use_pyreader", "--no_memory_optimize"):
         parser.add_argument(flag, action="store_true", help="accepted for old scripts; has no effect")
-    return parser.parse_args(argv)
+    return cli.arguments(parser, argv)
 
 
 def main(argv=None):
     args = parse(argv)
-    if cli.list_weights(args):
-        return 0
     from engine import summary, weights
     from engine.configuration import choose_gpu, class_names, configure
     from engine.distributed import joined
@@ -48,7 +46,6 @@ def main(argv=None):
     from utils import remote
     from utils.config import describe
     from utils.files import writable_folder
-    cli.log_arguments(args)
     fixed = args.fix_random_seed if args.fix_random_seed is not None else args.enable_ce
     overrides = cli.overrides(args, (args.batch_size, "TRAIN.batch_size", "VALID.batch_size"), (args.epoch, "TRAIN.epoch"),
                               (args.learning_rate, "TRAIN.learning_rate"), (fixed, "TRAIN.fix_random_seed"))

@@ -87,16 +87,15 @@ def overrides(args, *pairs):
     return {**found, **dict(args.override)}
 
 
-def list_weights(args):
-    """What `--list_weights` prints; True when it was given and the driver is done."""
+def arguments(parser, argv):
+    """What a driver was given, logged as its first line like the old drivers did. `--list_weights` is answered here, and ends it."""
+    args = parser.parse_args(argv)
     if args.list_weights:
-        print(download.listing(args.model_name or ""))
-    return args.list_weights
-
-
-def log_arguments(args):
-    """The first line of a run, as the old drivers logged it."""
+        from models import find  # loads Paddle, which --help need not
+        print(download.listing(find(args.model_name).name if args.model_name else ""))
+        sys.exit(0)
     log.info("%s", args)
+    return args
 
 
 class _Public(logging.Formatter):

@@ -86,7 +86,7 @@ def resnet50():
 
 def listing(name=""):
     """Lines that say what was released for a model (by default for all), whether it is cached, and how it scored."""
-    chosen = [known for known in RELEASED if not name or known.lower() == name.lower()]
+    chosen = [known for known in RELEASED if name in ("", known)]
     rows = [(known, RELEASED[known]) for known in chosen] or [(name, None)]
     lines = []
     for title, release in [*rows, ("ResNet-50", RESNET50)]:

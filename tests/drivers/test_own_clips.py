@@ -118,3 +118,5 @@ def test_list_weights(home, capsys):
     assert f"cached: {home / '.paddle' / 'weights' / 'ResNet50_pretrained'}" in output
     assert "no weights were released" in drivers.status(capsys, "infer.py", "--list_weights", "--model_name=TPN")[1]
     assert "NEXTVLAD" in drivers.status(capsys, "test.py", "--list_weights")[1]
+    code, output = drivers.status(capsys, "test.py", "--list_weights", "--model_name=TPM")
+    assert code == 2 and "unknown model 'TPM'" in output and "did you mean" in output
