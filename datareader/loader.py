@@ -3,6 +3,7 @@
     order(seed, epoch) -> tasks (batch, row, position) -> threads: dataset.read -> rows of a batch buffer -> batches in order
 A sample that cannot be read is, in training, replaced by the next one of the order; elsewhere it is left out and reported.
 A reader stuck on one file is given up after `sample_timeout` seconds, and another thread takes its place.
+A lost connection ends training; elsewhere what is read by then is delivered, and the rest is left out with that reason.
 Threads are enough: decoding and scaling release the interpreter's lock.
 """
 import queue
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from utils.errors import DataError
+from utils.errors import DataError, RemoteError
 
 POLL_SECONDS = 1.0
 
@@ -48,7 +49,7 @@ class _Slot:
 
 class Loader:
     """Batches of a dataset (`read`, `buffer`, `feed`, `shuffled`, `name`, `__len__`). `bad` maps the index of each unreadable
-    sample to its reason, over all epochs so far.
+    sample to its reason, over all epochs so far; `lost` says why a connection was lost outside of training.
 
     `part` (rank, world) reads one of `world` contiguous slices of every batch, whose samples and order it does not change. Slices
     are equal where batch_size is a multiple of `world`; others may be empty, and such a batch is then not delivered."""
@@ -58,7 +59,7 @@ class Loader:
             raise DataError(f"batch_size '{batch_size}' is larger than the {len(dataset)} samples of the training list; lower it")
         self.dataset, self.batch_size, self.threads, self.timeout = dataset, batch_size, threads, timeout
         self.training, self.seed, self.buffer_bytes, self.part = training, seed, buffer_bytes, part
-        self.bad = {}
+        self.bad, self.lost = {}, None
 
     def __len__(self):
         """Batches per epoch: a short last one is dropped in training only."""
@@ -78,7 +79,8 @@ class Loader:
         return self.dataset.shuffled(np.random.default_rng([self.seed, epoch]))
 
     def epoch(self, number=0, start=0):
-        """Yield the batches of an epoch from batch `start` on. Raises DataError when most of a training epoch is bad."""
+        """Yield the batches of an epoch from batch `start` on. In training, raises DataError when most of an epoch is bad, and
+        RemoteError."""
         run = _Epoch(self, number)
         try:
             yield from run.batches(start)
@@ -181,16 +183,21 @@ class _Epoch:
 
     def _read(self, task):
         index = int(self.order[task.position % len(self.order)])
-        if index in self.loader.bad:
-            self._failed(task, self.loader.bad[index])
+        known = self.loader.bad.get(index) or self.loader.lost and f"not read, since a connection was lost: {self.loader.lost}"
+        if known:
+            self._failed(task, known)
             return
         task.started = time.monotonic()
         self.running.add(task)
         try:
             value, label, name = self.loader.dataset.read(index, self.number)
-        except DataError as error:
+        except (DataError, RemoteError) as error:
             with task.lock:
                 alive = task.alive
+            if isinstance(error, RemoteError):
+                if self.loader.training:
+                    raise
+                self.loader.lost = self.loader.lost or str(error)
             if alive:
                 self._failed(task, str(error))
             return

@@ -11,7 +11,7 @@ from engine.distributed import Group
 from engine.graph import Device, Graph
 from metrics import METRICS, REPORTS, report
 from utils import remote
-from utils.errors import DataError
+from utils.errors import DataError, RemoteError
 
 log = logging.getLogger("zoo")
 
@@ -21,6 +21,7 @@ def evaluate(device, graph, loader, new_metric, log_interval=0, prefix="[TEST] t
 
     A logged line has its own batch's scores; `collect(number, ids, labels, probabilities)` sees each batch. The processes of `group`
     score their slices of each batch, and afterwards process 0's metric has the scores of all of them; log lines are of its slices.
+    Raises DataError or RemoteError where nothing could be read; where a connection is lost later, `loader.lost` says so.
     """
     group = group or Group()
     metric, section = new_metric(), loader.dataset.section
@@ -41,6 +42,8 @@ def evaluate(device, graph, loader, new_metric, log_interval=0, prefix="[TEST] t
             log.info("%s %d%s", prefix, batch.number, single.line(single.result()))
     bad_samples.merge(group, loader)
     if loader.bad and len(loader.bad) == len(loader.dataset):
+        if loader.lost:
+            raise RemoteError(loader.lost)
         reasons = "; ".join(list(loader.bad.values())[:3])
         raise DataError(f"nothing was scored: none of the {len(loader.bad)} listed samples can be read: {reasons}")
     merge(group, metric)

@@ -117,6 +117,8 @@ def _read(trained, paths):
     feeds = [batch.feed for batch in loader.epoch()]
     if not feeds:
         raise DataError(f"nothing to compare the exported model on: {'; '.join(list(loader.bad.values())[:3])}")
+    for reason in loader.bad.values():
+        log.warning("not compared: %s", reason)
     return feeds
 
 

@@ -7,7 +7,7 @@ from engine.configuration import choose_gpu, class_names, configure
 from engine.exported import Exported
 from engine.graph import Device, Graph
 from metrics import report
-from utils.errors import ConfigError
+from utils.errors import ConfigError, RemoteError
 
 
 class Trained:
@@ -70,7 +70,8 @@ class Predictor:
         return {"probabilities": probabilities, "logits": logits}
 
     def predict(self, paths=None, filelist=None, topk=None):
-        """Results in the order of the input: of files and folders, of a list, or (neither) of INFER.filelist."""
+        """Results in the order of the input: of files and folders, of a list, or (neither) of INFER.filelist. Where a connection is
+        lost, the samples not read by then have that as their error; raises RemoteError where nothing was."""
         reader, section = READERS[self.model.data], self.config.INFER
         if paths:
             dataset = reader.from_paths(self.config, "infer", [paths] if isinstance(paths, str) else paths)
@@ -86,6 +87,8 @@ class Predictor:
             scores = views.probabilities(self.network.run, batch.feed, section)
             for index, name, row in zip(batch.indices, batch.ids, scores, strict=True):
                 results[index] = self._result(name, row, topk or self.config.MODEL.topk)
+        if loader.lost and not any(results):
+            raise RemoteError(loader.lost)
         for index, reason in loader.bad.items():
             results[index] = {"id": dataset.name(index), "error": reason}
         return results

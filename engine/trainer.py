@@ -169,9 +169,8 @@ class Trainer:
                 if self.valid_data and (done + 1) % self.valid_interval == 0:
                     try:
                         result = {**result, **{f"valid_{key}": value for key, value in self._validate().items()}}
-                    except (DataError, RemoteError) as error:       # nothing of the list can be read: the epoch is worth keeping
-                        if self.group.world == 1 or isinstance(error, DataError):
-                            self._save_epoch(done, result)
+                    except (DataError, RemoteError):        # the list cannot be read, on any process: the epoch is worth keeping
+                        self._save_epoch(done, result)
                         raise
                 self._save_epoch(done, result)
                 if self._exhausted():
@@ -236,6 +235,8 @@ class Trainer:
         loader = loader_for(self.valid_data, self.config.VALID, part=self.group.part)
         try:
             metric = evaluate(self.device, self.valid_graph, loader, self.metric, self.log_interval, group=self.group)
+            if loader.lost:                                 # a score of a part of the list is none to choose the best by
+                raise RemoteError(loader.lost)
             result = self.group.share(metric.result() if self.group.first else None)
         finally:
             if self.group.first:

@@ -125,6 +125,33 @@ def test_a_server_that_goes_away_in_mid_epoch(bucket, tmp_path, monkeypatch):
     assert state["epoch"] == 0 and 1 <= state["batch"] < 40
 
 
+def test_a_server_that_goes_away_costs_no_results(bucket, tmp_path, capsys, monkeypatch):
+    """Validation keeps the epoch and chooses no best by a part of the list; test and infer write what they have."""
+    monkeypatch.setenv("ZOO_REMOTE_TRIES", "1")
+    local = [f"{tmp_path / 'clips' / f'clip {i} (é).mp4'} {i % 2}" for i in range(3)]
+    mixed = tmp_path / "mixed.list"
+    mixed.write_text("\n".join([*local, *(f"{bucket.url(f'clips/clip {i} (é).mp4')} {i % 2}" for i in range(3))]))
+    (tmp_path / "names.txt").write_text("dark room\nbright room\n")
+    common = ["--model_name=TSN", *keys(bucket, **{"MODEL.class_names": tmp_path / "names.txt", "TRAIN.filelist": mixed,
+                                                  "VALID.filelist": mixed, "TEST.filelist": mixed, "INFER.filelist": mixed})]
+    bucket.stop()
+    local_only = ["-o", f"TRAIN.filelist={tmp_path / 'clips' / 'clips.list'}"]
+    code, output = drivers.status(capsys, "train.py", "--pretrain=none", f"--save_dir={tmp_path / 'run'}", *common, *local_only)
+    assert code == 2 and "error: RemoteError: 's3://bucket/clips/" in output, output
+    state = checkpoint.state_of(tmp_path / "run" / "TSN_latest")
+    assert state["epoch"] == 1 and state["best"] is None and len(state["history"]) == 1
+    weights = f"--weights={tmp_path / 'run' / 'TSN_latest'}"
+    code, output = drivers.status(capsys, "test.py", weights, f"--save_dir={tmp_path / 'scores'}", *common)
+    assert code == 1 and "scored 3 of 6" in output, output
+    report = json.loads((tmp_path / "scores" / "TSN_test_result.json").read_text())
+    assert report["scored"] == 3 and len(report["unreadable"]) == 3
+    assert "since a connection was lost: 's3://bucket/clips/" in report["unreadable"][2]["error"]
+    code, output = drivers.status(capsys, "infer.py", weights, f"--save_dir={tmp_path / 'out'}", *common)
+    assert code == 1 and "classified 3 of 6" in output
+    rows = json.loads((tmp_path / "out" / "TSN_infer_result.json").read_text())
+    assert [("names" in row, "error" in row) for row in rows] == [(True, False)] * 3 + [(False, True)] * 3
+
+
 STATE = {"format": 1, "epoch": 3, "batch": 0, "seed": 7, "steps_per_epoch": 2, "best": None, "history": [], "class_names": [], "config": {}}
 
 
