@@ -144,6 +144,16 @@ def load(prefix):
     return (*contents, state)
 
 
+def changes(state, config, steps_per_epoch):
+    """What differs between the state of a checkpoint and a run, as "key old -> new", that makes a continuation inexact."""
+    before = state["config"]
+    changed = [f"{section}.{key} {before[section][key]} -> {value}" for section in ("MODEL", "TRAIN")
+               for key, value in config[section].items() if key in before[section] and before[section][key] != value]
+    if state["steps_per_epoch"] != steps_per_epoch:
+        changed.append(f"steps per epoch {state['steps_per_epoch']} -> {steps_per_epoch}")
+    return changed
+
+
 def _at(prefix, ending):
     return remote.join(f"{prefix}{ending}")
 

@@ -22,10 +22,11 @@ from engine.configuration import class_names
 from engine.distributed import Group, divisible
 from engine.evaluator import evaluate, gathered
 from engine.graph import Device, Graph
+from engine.kept import Kept
 from engine.progress import Interrupted, Meter, StopRequest
 from metrics import METRICS
-from utils import download, remote
-from utils.errors import ConfigError, DataError, RemoteError, TrainingError, WeightsError
+from utils import remote
+from utils.errors import ConfigError, DataError, RemoteError, TrainingError
 
 log = logging.getLogger("zoo")
 
@@ -38,8 +39,9 @@ class Trainer:
     def __init__(self, model_class, config, save_dir="checkpoints", use_gpu=False, log_interval=10, valid_interval=1,
                  keep_checkpoints=0, patience=0, group=None, amp=None):
         self.config, self.save_dir, self.group = config, remote.join(save_dir), group or Group()
-        self.log_interval, self.valid_interval, self.keep, self.patience = log_interval, valid_interval, keep_checkpoints, patience
+        self.log_interval, self.valid_interval, self.patience = log_interval, valid_interval, patience
         self.model = model_class(config, "train", self.group.world * config.TRAIN.accumulate_steps)
+        self.kept = Kept(self.save_dir, self.model.name, keep_checkpoints)
         self.reader = READERS[self.model.data]
         self.metric = partial(METRICS[self.model.data], config.MODEL.num_classes, config.MODEL.topk)
         # Lists are read before anything is built: a wrong path should cost a second, not a minute.
@@ -57,7 +59,7 @@ class Trainer:
         self.graph = Graph(self.model, training=True, group=self.group, pieces=config.TRAIN.accumulate_steps, amp=amp)
         self._check_prefixes()
         self.valid_graph = Graph(model_class(config, "valid", self.group.world)) if self.valid_data else None
-        self.epoch, self.batch, self.best, self.history, self.first_kept = 0, 0, None, [], 0
+        self.epoch, self.batch, self.best, self.history = 0, 0, None, []
 
     def _check_prefixes(self):
         """Say what fine-tuning settings do; ConfigError for a prefix that no parameter has."""
@@ -92,7 +94,9 @@ class Trainer:
         if resume:
             self._resume(resume)
         elif self.model.not_in_backbone:
-            self._pretrain(pretrain)
+            source = weights.require_backbone(pretrain, self.model)
+            if source:
+                self._put(weights.backbone, source)
         elif pretrain and pretrain.lower() != "none":
             self._put(weights.finetune, pretrain)
 
@@ -103,24 +107,6 @@ class Trainer:
         self.loader.seed = self.train_data.seed = self.seed
         if self.group.world > 1:
             self.device.set(self.group.copy(self.device.get([*self.graph.parameters, *self.graph.accumulators()])))
-
-    def _pretrain(self, pretrain):
-        if pretrain is None:
-            pretrain = self._released_backbone()
-        if pretrain.lower() == "none":
-            log.info("training from scratch (--pretrain none)")
-        else:
-            self._put(weights.backbone, pretrain)
-
-    def _released_backbone(self):
-        depth = self.config.MODEL.num_layers
-        if depth != 50:
-            raise ConfigError(f"{self.model.name} starts from an ImageNet ResNet-{depth}, and only ResNet-50 was released: give weights "
-                              "with --pretrain PATH (torchvision's will do), or --pretrain none to train from scratch")
-        try:
-            return str(download.resnet50())
-        except WeightsError as error:
-            raise WeightsError(f"{error}; or train from scratch with --pretrain none") from error
 
     def _put(self, rule, source):
         return weights.put(rule, self.device, self.graph, self.model, source)
@@ -139,17 +125,10 @@ class Trainer:
         self.device.set({name: accumulators[name] for name in self.graph.accumulators() if name in accumulators})
         self.epoch, self.batch, self.best, self.history = state["epoch"], state["batch"], state["best"], state["history"]
         self.seed = state["seed"]
-        self._warn_about_changes(state)
-        log.info("resumed '%s': epoch %d, batch %d, step %d", prefix, self.epoch, self.batch, self.step)
-
-    def _warn_about_changes(self, state):
-        before, now = state["config"], self.config.model_dump()
-        changed = [f"{section}.{key} {before[section][key]} -> {value}" for section in ("MODEL", "TRAIN")
-                   for key, value in now[section].items() if key in before[section] and before[section][key] != value]
-        if state["steps_per_epoch"] != len(self.loader):
-            changed.append(f"steps per epoch {state['steps_per_epoch']} -> {len(self.loader)}")
+        changed = checkpoint.changes(state, self.config.model_dump(), len(self.loader))
         if changed:
             log.warning("the continuation is not exact, since the checkpoint was made with other settings: %s", "; ".join(changed))
+        log.info("resumed '%s': epoch %d, batch %d, step %d", prefix, self.epoch, self.batch, self.step)
 
     def run(self):
         """Train up to TRAIN.epoch epochs; returns the history of results. Ctrl-C saves, says how to go on, and raises."""
@@ -248,9 +227,6 @@ class Trainer:
 
     # ---- checkpoints
 
-    def _prefix(self, suffix):
-        return remote.join(self.save_dir, f"{self.model.name}_{suffix}")
-
     def _state(self):
         return {"format": 1, "model": self.model.name, "epoch": self.epoch, "batch": self.batch, "step": self.step, "seed": self.seed,
                 "steps_per_epoch": len(self.loader), "best": self.best, "history": self.history, "class_names": self.names,
@@ -262,12 +238,12 @@ class Trainer:
             names = [name for name, (_, trainable) in self.graph.parameters.items() if not trainable]
             self.device.set(self.group.mean(self.device.get(names)))
 
-    def _save(self, prefix):
+    def _contents(self):
         parameters, accumulators = map(self.device.get, (self.graph.parameters, self.graph.accumulators()))
-        checkpoint.save(prefix, parameters, accumulators, self._state())
+        return parameters, accumulators, self._state()
 
     def _save_epoch(self, done, result):
-        """`_epoch<N>` (N from 0), `_latest`, and `_best` when the chosen score is the highest so far."""
+        """The best so far is the epoch whose chosen score is the highest."""
         self.history.append(result)
         key = f"valid_{self.metric.func.best}" if self.valid_data else self.metric.func.best
         is_best = key in result and (self.best is None or result[key] > self.best["value"])
@@ -275,24 +251,13 @@ class Trainer:
             self.best = {"key": key, "value": result[key], "epoch": done}
         self._average_statistics()
         if self.group.first:
-            self._write_epoch(done, is_best)
+            self.kept.save_epoch(done, self._contents(), self.best if is_best else None)
+            bad_samples.write(self.save_dir, "train", self.loader)
         self.group.wait()
-
-    def _write_epoch(self, done, is_best):
-        saved = self._prefix(f"epoch{done}")
-        self._save(saved)
-        for name in ("latest", "best") if is_best else ("latest",):
-            checkpoint.link(saved, self._prefix(name))
-        log.info("saved '%s'%s", saved, f", the best so far: {self.best['key']} {self.best['value']:.2f}" if is_best else "")
-        bad_samples.write(self.save_dir, "train", self.loader)
-        first_kept = done - self.keep + 1 if self.keep > 0 else 0
-        for old in range(self.first_kept, first_kept):
-            checkpoint.remove(self._prefix(f"epoch{old}"))
-        self.first_kept = max(self.first_kept, first_kept)
 
     def _save_interrupted(self):
         self._average_statistics()
         if self.group.first:
-            self._save(self._prefix("latest"))
-        log.warning("interrupted at epoch %d, iter %d; go on with --resume %s", self.epoch, self.batch, self._prefix("latest"))
+            self.kept.save("latest", self._contents())
+        log.warning("interrupted at epoch %d, iter %d; go on with --resume %s", self.epoch, self.batch, self.kept.prefix("latest"))
         self.group.wait()

@@ -11,7 +11,7 @@ import numpy as np
 from engine import checkpoint, formats
 from models import resnet_names
 from utils import download, remote
-from utils.errors import WeightsError
+from utils.errors import ConfigError, WeightsError
 
 log = logging.getLogger("zoo")
 
@@ -70,6 +70,23 @@ def require(source, model):
     if not isinstance(source, dict):
         file_of(source, model.name)
     return source
+
+
+def require_backbone(source, model):
+    """Likewise for the weights that training starts from: of None the released ImageNet ResNet-50; None for 'none'."""
+    if source and source.lower() == "none":
+        log.info("training from scratch (--pretrain none)")
+        return None
+    if source is not None:
+        return source
+    depth = model.keys.num_layers
+    if depth != 50:
+        raise ConfigError(f"{model.name} starts from an ImageNet ResNet-{depth}, and only ResNet-50 was released: give weights "
+                          "with --pretrain PATH (torchvision's will do), or --pretrain none to train from scratch")
+    try:
+        return str(download.resnet50())
+    except WeightsError as error:
+        raise WeightsError(f"{error}; or train from scratch with --pretrain none") from error
 
 
 def put(rule, device, graph, model, source):
