@@ -24,7 +24,8 @@ def parse(argv):
                         help="stop when N validations bring no better score (default: 0, never)")
     parser.add_argument("--valid_interval", type=int, default=1, help="validate every N epochs, 0: never (default: 1)")
     parser.add_argument("--log_interval", type=int, default=10, help="log every N steps, 0: never (default: 10)")
-    parser.add_argument("--fix_random_seed", type=cli.boolean, help="True: seed 1000, so that runs repeat")
+    parser.add_argument("--fix_random_seed", type=cli.boolean,
+                        help="True: seed 1000, so that runs repeat; at the end prints the old zoo's kpis lines")
     parser.add_argument("--enable_ce", type=cli.boolean, help="old name of --fix_random_seed")
     parser.add_argument("--amp", choices=("off", "bf16", "fp16"), default="off", help="16-bit convolutions and matrix products in training "
                         "(default: off); parameters and checkpoints keep 32 bits")
@@ -72,7 +73,15 @@ def main(argv=None):
             from engine.profiling import profile
             profile(trainer, args.profiler_path)
         else:
-            trainer.run()
+            history = trainer.run()
+            if fixed and group.first and history:
+                print_kpis(history[-1], group.world)
+
+
+def print_kpis(result, devices):
+    """What the old zoo printed for its continuous evaluation after a run with a fixed seed: the last epoch's loss, and seconds a step."""
+    print(f"kpis\ttrain_cost_card{devices}\t{result['loss']:.6f}")
+    print(f"kpis\ttrain_speed_card{devices}\t{result['seconds_per_step']:.6f}")
 
 
 if __name__ == "__main__":

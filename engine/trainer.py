@@ -192,7 +192,8 @@ class Trainer:
         log.info("[TRAIN] Epoch %d training finished, average time: %.4f%s", self.epoch, meter.seconds_per_step, metric.line(result))
         for sentence in meter.verdict():
             log.info("%s", sentence)
-        return {"epoch": self.epoch, **result, "data_share": meter.data_share, "samples_per_second": meter.samples_per_second}
+        return {"epoch": self.epoch, **result, "data_share": meter.data_share, "samples_per_second": meter.samples_per_second,
+                "seconds_per_step": meter.seconds_per_step}
 
     def update(self, feed, stop=False):
         """One update by a batch, at the rate of the step: (loss, probabilities, whether this or another process wants to stop)."""

@@ -1,6 +1,7 @@
 """TPN through train.py, test.py and infer.py; what test.py reports is the average of single views done by hand."""
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -42,6 +43,7 @@ def test_train_test_infer(folder, capsys):
     code, output = drivers.status(capsys, "train.py", "--model_name=tpn", "--config=configs/tpn_kinetics400.txt", "--pretrain=none",
                                   "--log_interval=1", "--valid_interval=0", "--fix_random_seed=True", f"--save_dir={folder}", *keys)
     assert code == 0 and "[TRAIN] Epoch 0, iter 0" in output, output
+    assert re.search(r"^kpis\ttrain_cost_card1\t\d+\.\d+\nkpis\ttrain_speed_card1\t\d+\.\d+$", output, re.MULTILINE), output
     assert "MODEL.step is now called frame_interval" in output
 
     weights = folder / "TPN_best"
