@@ -13,14 +13,14 @@ def parse(argv):
     parser = cli.Parser(prog="infer.py", description=__doc__)
     cli.add_common(parser)
     parser.add_argument("--weights", type=cli.given, help="checkpoint or weights, in any form; default: the released ones")
-    parser.add_argument("--exported", metavar="DIR", help="a model that export.py wrote, instead of --weights and --config")
+    parser.add_argument("--exported", type=cli.given, metavar="DIR", help="a model that export.py wrote, instead of --weights and --config")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of an exported model on a CPU (default: fp32)")
     parser.add_argument("--tensorrt", action="store_true", help="run an exported model by TensorRT, on a GPU")
-    parser.add_argument("--filelist", help="list of samples; labels are not needed (default: INFER.filelist)")
-    parser.add_argument("--video_path", action="append", default=[], metavar="PATH",
+    parser.add_argument("--filelist", type=cli.path, help="list of samples; labels are not needed (default: INFER.filelist)")
+    parser.add_argument("--video_path", type=cli.path, action="append", default=[], metavar="PATH",
                         help="a clip, or a folder of clips, instead of a list; may be repeated")
     parser.add_argument("--infer_topk", type=cli.at_least(1), default=20, help="classes kept per sample in the results (default: 20)")
-    parser.add_argument("--save_dir", default="./", help="folder of the results (default: ./)")
+    parser.add_argument("--save_dir", type=cli.given, default="./", help="folder of the results (default: ./)")
     parser.add_argument("--log_interval", type=int, default=1, help="print every N-th sample, 0: none (default: 1)")
     return cli.arguments(parser, argv)
 
@@ -52,9 +52,9 @@ def main(argv=None):
                           args.tensorrt)
     print(describe(predictor.config, "infer"))
     results = predictor.predict(clips, topk=args.infer_topk)
+    paths = report.write_inference(remote.join(args.save_dir, f"{predictor.model.name}_infer_result"), results)
     for result in results[::args.log_interval] if args.log_interval > 0 else []:
         print(report.text(result, min(args.infer_topk, predictor.config.MODEL.topk)))
-    paths = report.write_inference(remote.join(args.save_dir, f"{predictor.model.name}_infer_result"), results)
     failed = sum("error" in result for result in results)
     cli.log.info("[INFER] infer finished. classified %d of %d", len(results) - failed, len(results))
     cli.log.info("written: %s", ", ".join(map(str, paths)))

@@ -13,16 +13,16 @@ resume=${resume:-}          # checkpoint to continue; wins over pretrain
 weights=${weights:-}        # what eval, predict and inference load
 save_dir=${save_dir:-./data/checkpoints}
 save_inference_dir=${save_inference_dir:-./data/inference_model}
-use_gpu=${use_gpu:-True}
+use_gpu=${use_gpu:-}        # True or False; default: a GPU where there is one
 
 case "$mode" in
-    train)   python train.py --model_name="$name" --config="$config" --log_interval=1 --valid_interval=1 --use_gpu="$use_gpu" \
+    train)   python train.py --model_name="$name" --config="$config" --log_interval=1 --valid_interval=1 ${use_gpu:+--use_gpu="$use_gpu"} \
                  --save_dir="$save_dir" ${resume:+--resume="$resume"} ${pretrain:+--pretrain="$pretrain"} "$@" ;;
-    eval)    python eval.py --model_name="$name" --config="$config" --log_interval=1 --use_gpu="$use_gpu" \
+    eval)    python eval.py --model_name="$name" --config="$config" --log_interval=1 ${use_gpu:+--use_gpu="$use_gpu"} \
                  ${weights:+--weights="$weights"} "$@" ;;
-    predict) python predict.py --model_name="$name" --config="$config" --log_interval=1 --use_gpu="$use_gpu" --video_path='' \
+    predict) python predict.py --model_name="$name" --config="$config" --log_interval=1 ${use_gpu:+--use_gpu="$use_gpu"} --video_path='' \
                  ${weights:+--weights="$weights"} "$@" ;;
-    inference) python inference_model.py --model_name="$name" --config="$config" --use_gpu="$use_gpu" --save_dir="$save_inference_dir" \
+    inference) python inference_model.py --model_name="$name" --config="$config" ${use_gpu:+--use_gpu="$use_gpu"} --save_dir="$save_inference_dir" \
                  ${weights:+--weights="$weights"} "$@" ;;
     *)       echo "Not implemented mode $mode; known: train, eval, predict, inference" >&2; exit 2 ;;
 esac

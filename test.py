@@ -12,7 +12,8 @@ def parse(argv):
     parser = cli.Parser(prog="test.py", description=__doc__)
     cli.add_common(parser)
     parser.add_argument("--weights", type=cli.given, help="checkpoint or weights to test, in any form; default: the released ones")
-    parser.add_argument("--save_dir", default="data/evaluate_results", help="folder of the report (default: data/evaluate_results)")
+    parser.add_argument("--save_dir", type=cli.given, default="data/evaluate_results",
+                        help="folder of the report (default: data/evaluate_results)")
     parser.add_argument("--log_interval", type=int, default=1, help="log every N batches, 0: never (default: 1)")
     return cli.arguments(parser, argv)
 

@@ -17,7 +17,7 @@ def parse(argv):
     parser.add_argument("--pretrain", help="ImageNet backbone: weights in any form, or 'none' to train from scratch; "
                         "default: the released ResNet-50")
     parser.add_argument("--resume", help="checkpoint to continue exactly, or released weights to fine-tune")
-    parser.add_argument("--save_dir", default="checkpoints", help="folder of the checkpoints (default: checkpoints)")
+    parser.add_argument("--save_dir", type=cli.given, default="checkpoints", help="folder of the checkpoints (default: checkpoints)")
     parser.add_argument("--keep_checkpoints", type=cli.at_least(0), default=0,
                         help="newest _epoch<N> checkpoints to keep (default: 0, all)")
     parser.add_argument("--patience", type=cli.at_least(0), default=0,
@@ -32,7 +32,7 @@ def parse(argv):
     parser.add_argument("--check_data", action="store_true", help="decode all clips of the training and validation lists, say what is "
                         "wrong with them, and leave")
     parser.add_argument("--is_profiler", type=int, default=0, help="1: trace a few training steps into --profiler_path, and stop")
-    parser.add_argument("--profiler_path", default="./", help="folder of the trace (default: ./)")
+    parser.add_argument("--profiler_path", type=cli.path, default="./", help="folder of the trace (default: ./)")
     for flag in ("--no_use_pyreader", "--no_memory_optimize"):
         parser.add_argument(flag, action="store_true", help="accepted for old scripts; has no effect")
     return cli.arguments(parser, argv)

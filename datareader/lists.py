@@ -32,14 +32,14 @@ def read_lines(path, key):
 def numbered_lines(path, key):
     """`read_lines`, each with its number in the file: (number, line)."""
     if not path:
-        raise DataError(f"{key} is not set: give the path of a list, one sample a line")
+        raise DataError(f"{key} is not set; {_remedy(key)}")
     try:
         with remote.reading(path) as file:
             lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
     except ObjectError as error:
         raise DataError(f"list {error} (asked for by {key})") from error
     except FileNotFoundError:
-        raise DataError(f"list '{path}' does not exist (asked for by {key})") from None
+        raise DataError(f"list '{path}' does not exist (asked for by {key}); {_remedy(key)}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"list '{path}' is not text in UTF-8 (asked for by {key}): {error}; save it as UTF-8") from error
     except OSError as error:
@@ -49,8 +49,16 @@ def numbered_lines(path, key):
     if wrong:
         raise DataError(f"list '{path}' is no list of paths (asked for by {key}): it holds {wrong[:40]!r}...")
     if not lines:
-        raise DataError(f"list '{path}' is empty (asked for by {key})")
+        raise DataError(f"list '{path}' is empty (asked for by {key}); put one sample on each line")
     return lines
+
+
+def _remedy(key):
+    if key == "INFER.filelist":
+        return "give --video_path with clips or a folder, or --filelist with a list"
+    if not key.endswith(".filelist"):
+        return "check the path"
+    return f"give yours with -o {key}=PATH; dataset/README.md says how lists are made"
 
 
 def is_pickle(name, fallback):
@@ -133,6 +141,9 @@ def _find(paths, endings, nothing):
 
 def _inside(folder, endings, nothing):
     """The files of a folder, or at an address, that end so."""
+    if str(folder).lower().startswith("http") and remote.is_remote(folder) and str(folder).endswith("/"):
+        raise DataError(f"--video_path '{folder}': folders cannot be listed over http(s), only at s3:// and gs://; name files, or a "
+                        "list of them with --filelist")
     try:
         found = remote.files(folder) if remote.is_remote(folder) else sorted(Path(folder).rglob("*"))
     except ObjectError as error:

@@ -17,10 +17,13 @@ from pathlib import Path
 
 from utils import download, remote
 from utils.errors import CheckpointError, DataError, ObjectError, RemoteError
+from utils.files import parse_json
 from utils.unpickle import load as unpickle
 
 FILES = (".pdparams", ".pdopt")
 ENDINGS = (*FILES, ".json")
+FORMAT = 1
+MOST = {"epoch": 10**6, "batch": 10**9, "steps_per_epoch": 10**9}
 STATE = {"epoch": int, "batch": int, "seed": int, "steps_per_epoch": int, "best": dict | None, "history": list, "class_names": list,
          "config": dict, "crc32": dict}
 
@@ -90,14 +93,29 @@ def remove(prefix):
 
 
 def resolve(path, model):
-    """The prefix that any spelling means: prefix, one of its files, a folder of checkpoints (its latest), or an address of these."""
+    """The prefix that any spelling means: prefix, one of its files, a folder of checkpoints (its latest), or an address of these.
+
+    Without a `model`, a folder on this machine may hold those of one only. Raises CheckpointError where it holds others'."""
     if not download.is_object(path):
         path = download.fetch(path)
+    if isinstance(path, Path) and path.is_dir():
+        model = _owner(path, model)
     latest = remote.join(path, f"{model}_latest")
     if (remote.is_remote(path) or path.is_dir()) and remote.exists(_at(latest, ".json")):
         return latest
     path = remote.join(path)
     return remote.join(str(path)[:-len(remote.suffix(path))]) if remote.suffix(path) in ENDINGS else path
+
+
+def _owner(folder, model):
+    """The model whose checkpoints a folder holds: `model`, or, where none is said, the only one."""
+    owners = sorted(path.name.removesuffix("_latest.json") for path in folder.glob("*_latest.json"))
+    if model in owners or not owners:
+        return model
+    if len(owners) == 1 and not model:
+        return owners[0]
+    raise CheckpointError(f"'{folder}' holds checkpoints of {' and '.join(owners)}{f', none of {model}' if model else ''}; name one, "
+                          f"such as '{folder / f'{owners[0]}_latest'}'")
 
 
 def state_of(prefix):
@@ -109,16 +127,26 @@ def state_of(prefix):
         return None
     try:
         with remote.reading(path) as file:
-            state = json.loads(file.read_text(encoding="utf-8"))
+            state = parse_json(file.read_text(encoding="utf-8"))
     except (ObjectError, OSError, ValueError) as error:
         raise CheckpointError(f"checkpoint '{path}' cannot be read: {error}") from error
     if not isinstance(state, dict) or "format" not in state:            # Paddle writes programs as JSON beside parameters
         return None
+    if state["format"] != FORMAT:
+        raise CheckpointError(f"checkpoint '{path}' has format '{state['format']}', this zoo reads '{FORMAT}'; update it, or go on from "
+                              f"'{prefix}.pdparams' alone without that file")
     for key, kind in STATE.items():
-        if not isinstance(state.get(key), kind):
+        if not (isinstance(state.get(key), kind) and _possible(key, state[key])):
             raise CheckpointError(f"checkpoint '{path}': '{key}' is missing or not what was written there; resume from another "
                                   f"checkpoint, or go on from '{prefix}.pdparams' alone without that file")
     return state
+
+
+def _possible(key, value):
+    """Whether a value of the right type can be one that was written."""
+    if key == "best":
+        return value is None or isinstance(value.get("value"), int | float)
+    return 0 <= value <= MOST.get(key, value) if isinstance(value, int) else True
 
 
 def load(prefix):
@@ -178,8 +206,8 @@ def _finish(prefix):
 def _recover(prefix):
     """Complete the renames of a checkpoint whose `.json.new` agrees with the files beside it; otherwise drop its leftovers."""
     try:
-        sums = json.loads(_new(prefix, ".json").read_text(encoding="utf-8"))["crc32"]
-    except (OSError, ValueError, KeyError):
+        sums = parse_json(_new(prefix, ".json").read_text(encoding="utf-8"))["crc32"]
+    except (OSError, ValueError, KeyError, TypeError):
         return
     for ending in FILES:
         for path in (_new(prefix, ending), _at(prefix, ending)):

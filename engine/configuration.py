@@ -1,14 +1,14 @@
 """From what a user typed to a model class, a validated configuration and class names."""
-import json
 import logging
 from pathlib import Path
 
 from datareader import lists
-from engine import checkpoint, compat
+from engine import checkpoint, compat, formats
 from models import find
 from utils import config as configs
-from utils import remote
+from utils import download, remote
 from utils.errors import ConfigError, ObjectError
+from utils.files import parse_json
 
 log = logging.getLogger("zoo")
 
@@ -31,15 +31,24 @@ def configure(name=None, config=None, overrides=None, weights=None):
     overrides = configs.nested(overrides or {})
     named = configs.merge(layer, overrides).get("MODEL", {}).get("name")
     if not name and not named:
-        raise ConfigError("which model? give --model_name, for example --model_name=TSN")
+        known = _without_configuration(weights) if isinstance(weights, str | Path) and not config else ""
+        raise ConfigError(f"which model? {known}give --model_name, for example --model_name=TSN")
     model = find(name or named)
     if named and find(named) is not model:
         raise ConfigError(f"config '{source or 'MODEL.name'}' is for '{named}', but --model_name says '{name}'")
     shipped = configs.SHIPPED / f"{model.slug}.yaml"
     layers = (configs.modern(model.settings, each, source or shipped) for each in (layer, overrides))
-    tree = configs.merge(configs.read(shipped), *layers, {"MODEL": {}})
+    recipe = configs.read(shipped)
+    tree = configs.merge(recipe, *layers, {"MODEL": {}})
     tree["MODEL"]["name"] = model.name
-    return model, configs.validate(model.settings, tree, source or shipped)
+    return model, configs.validate(model.settings, tree, source or shipped, overrides, recipe)
+
+
+def _without_configuration(weights):
+    """What to say of weights that do not tell their model. Raises WeightsError where they are not there."""
+    if not download.is_object(weights):
+        formats.found(download.fetch(weights))
+    return f"'{weights}' does not say (checkpoints of this zoo do); "
 
 
 def choose_gpu(use_gpu):
@@ -56,9 +65,12 @@ def class_names(config, source=None):
     model, labels = config.MODEL, getattr(config.INFER, "kinetics_labels", None)
     state = checkpoint.state_of(checkpoint.resolve(source, model.name)) if isinstance(source, str | Path) else None
     travelling = [str(name) for name in (state or {}).get("class_names", [])]
-    if model.class_names and (remote.exists(model.class_names) or not travelling):
+    theirs = travelling and model.class_names == (state["config"].get("MODEL") or {}).get("class_names")
+    if model.class_names and not (theirs and not remote.exists(model.class_names)):         # theirs may have stayed behind
         names, origin = lists.read_names(model.class_names), model.class_names
     elif len(travelling) == model.num_classes:
+        if labels:
+            log.info("class names come from '%s'; INFER.kinetics_labels '%s' is not read", source, labels)
         return travelling
     elif labels:
         names, origin = _json_names(labels), labels
@@ -74,7 +86,7 @@ def class_names(config, source=None):
 def _json_names(path):
     try:
         with remote.reading(path) as file:
-            names = json.loads(file.read_text(encoding="utf-8"))
+            names = parse_json(file.read_text(encoding="utf-8"))
     except (ObjectError, OSError, ValueError) as error:
         raise ConfigError(f"INFER.kinetics_labels '{path}' cannot be read: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

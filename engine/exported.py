@@ -14,7 +14,7 @@ from utils.errors import ConfigError, DataError, WeightsError
 log = logging.getLogger("zoo")
 
 FREE = {"MODEL": ("topk", "format")}            # keys that may be set anew, besides those of INFER that shape no input
-FIXED = ("target_size", "seg_num")
+FIXED = ("target_size", "seg_num", "kinetics_labels")
 GPU_MEMORY_MB = 256                             # taken at the start; more as needed
 
 
@@ -29,9 +29,9 @@ def configure(folder, overrides=None, name=None):
     for section, keys in layer.items():
         for key in keys:
             if key in FIXED if section == "INFER" else key not in FREE.get(section, ()):
-                raise ConfigError(f"{section}.{key} was fixed when '{folder}' was exported; free are INFER's keys without "
-                                  f"{' and '.join(FIXED)}, and MODEL.{' and MODEL.'.join(FREE['MODEL'])}")
-    config = configs.validate(model.settings, configs.merge(found.config, layer), source)
+                raise ConfigError(f"{section}.{key} '{keys[key]}': that was fixed when '{folder}' was exported; free are INFER's keys "
+                                  f"without {', '.join(FIXED)}, and MODEL.{' and MODEL.'.join(FREE['MODEL'])}")
+    config = configs.validate(model.settings, configs.merge(found.config, layer), source, layer, found.config)
     if len(found.class_names) != config.MODEL.num_classes:
         raise WeightsError(f"'{Path(folder) / sidecar.FILE}' is damaged: {len(found.class_names)} class names for "
                            f"{config.MODEL.num_classes} classes; export the model again")
@@ -56,8 +56,12 @@ class Exported:
         if raw != (self.sidecar.interface == "uint8"):
             raise ConfigError(f"'{self.folder}' was exported with --interface={self.sidecar.interface}: it takes "
                               f"{', '.join(f'{one.name} {one.dtype}' for one in self.sidecar.inputs)}, not "
-                              f"{'what readers deliver' if raw else 'ready floats'}; export it with the other --interface")
+                              f"{'what readers deliver' if raw else 'ready floats'}; export it with "
+                              f"--interface={'uint8' if raw else 'float'}")
         for one in self.sidecar.inputs:         # Paddle 3 does not check
+            if one.name not in feed:
+                raise WeightsError(f"'{self.folder}' is damaged: it takes '{one.name}', and a {self.model.name} {', '.join(feed)}; "
+                                   "export the model again")
             array = feed[one.name]
             if array.dtype != one.dtype or array.ndim != len(one.shape) or any(
                     wanted not in (None, size) for size, wanted in zip(array.shape, one.shape, strict=True)):
@@ -117,5 +121,8 @@ def _onnx_scores(path, use_gpu):
     if use_gpu and not cuda:
         log.warning("use_gpu True: this onnxruntime cannot use a GPU here; running on the CPU")
     providers = ["CUDAExecutionProvider"] if cuda and use_gpu is not False else []
-    session = onnxruntime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
+    except Exception as error:          # its exceptions have nothing else in common
+        raise WeightsError(f"'{path}' cannot be run by this onnxruntime: {' '.join(str(error).split())}; export the model again") from error
     return lambda feed: tuple(session.run(["probabilities", "logits"], feed))

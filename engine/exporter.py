@@ -35,7 +35,7 @@ def export(trained, folder, form="paddle", interface="uint8", clips=()):
     answers on, else random numbers. An earlier export in `folder` is replaced when the new one is whole and answers alike.
     Raises ConfigError, DataError, WeightsError.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()             # of a link, what it points to
     _check_target(folder)
     if form == "onnx":
         to_onnx.require()

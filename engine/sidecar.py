@@ -3,13 +3,13 @@
 It is data from a stranger: validated before anything is opened, and it can name files of its own folder only.
 """
 import hashlib
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from utils.errors import WeightsError
+from utils.files import not_a_file, parse_json
 
 FILE, VERSION = "export.json", 1
 PROGRAMS = {"paddle": ("model.json", "model.pdmodel"), "onnx": ("model.onnx",)}       # Paddle 3 writes the first, 2.6 the second
@@ -66,8 +66,12 @@ def read(folder):
     """The Sidecar of an exported model, whose files were found to be as they were written. Raises WeightsError."""
     path = Path(folder) / FILE
     again = "export the model again"
+    if Path(folder).is_file():
+        raise WeightsError(f"exported model '{folder}' is a file; name the folder that it is in")
+    if path.exists() and not path.is_file():
+        raise WeightsError(f"'{path}' {not_a_file(path)}; {again}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and content.get("version") != VERSION:
             raise WeightsError(f"exported model '{folder}' has format version '{content.get('version')}', "
                                f"this zoo reads '{VERSION}'; {again}")
@@ -76,7 +80,7 @@ def read(folder):
         raise WeightsError(f"'{folder}' is not an exported model: it holds no '{FILE}'; name a folder that export.py wrote") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "content"
+        where = " ".join(".".join(map(str, first["loc"])).split()) or "content"
         raise WeightsError(f"'{path}' is damaged: {where}: {first['msg']}; {again}") from error
     except (OSError, ValueError) as error:
         raise WeightsError(f"'{path}' cannot be read: {error}; {again}") from error
@@ -86,6 +90,8 @@ def read(folder):
 
 
 def _check(path, expected, again):
+    if path.exists() and not path.is_file():            # a pipe or a device would be read for ever
+        raise WeightsError(f"exported model: '{path}' {not_a_file(path)}; {again}")
     try:
         found = checksum(path)
     except OSError as error:

@@ -21,7 +21,7 @@ class Summary:
     unit: str
 
     def __str__(self):
-        return (f"{self.parameters:,} parameters, {self.multiply_adds / 1e9:.2f} G multiply-adds per {self.unit}, "
+        return (f"{self.parameters:,} trained parameters, {self.multiply_adds / 1e9:.2f} G multiply-adds per {self.unit}, "
                 f"{self.bytes / 1e6:.1f} MB of weights")
 
 

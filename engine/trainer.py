@@ -108,8 +108,8 @@ class Trainer:
         if self.group.world > 1:
             self.device.set(self.group.copy(self.device.get([*self.graph.parameters, *self.graph.accumulators()])))
 
-    def _put(self, rule, source):
-        return weights.put(rule, self.device, self.graph, self.model, source)
+    def _put(self, rule, source, called=None):
+        return weights.put(rule, self.device, self.graph, self.model, source, called)
 
     def _resume(self, path):
         prefix = checkpoint.resolve(path, self.model.name)
@@ -119,20 +119,31 @@ class Trainer:
             self._put(weights.finetune, path)
             return
         parameters, accumulators, state = checkpoint.load(prefix)
-        if self._put(weights.finetune, parameters).reinitialised:
+        if self._put(weights.finetune, parameters, str(prefix)).reinitialised:
             log.warning("--resume '%s': another number of classes, so this is a fine-tune from epoch 0", path)
             return
-        self.device.set({name: accumulators[name] for name in self.graph.accumulators() if name in accumulators})
+        wanted = self.graph.accumulators()
+        self.device.set({name: accumulators[name] for name in wanted if name in accumulators})
         self.epoch, self.batch, self.best, self.history = state["epoch"], state["batch"], state["best"], state["history"]
         self.seed = state["seed"]
+        lacking = [name for name in wanted if name not in accumulators]
+        if lacking:
+            log.warning("the continuation is not exact: '%s.pdopt' lacks %d of %d tensors of the optimizer, which start anew: %s%s", prefix,
+                        len(lacking), len(wanted), ", ".join(lacking[:3]), ", ..." if len(lacking) > 3 else "")
         changed = checkpoint.changes(state, self.config.model_dump(), len(self.loader))
         if changed:
             log.warning("the continuation is not exact, since the checkpoint was made with other settings: %s", "; ".join(changed))
         log.info("resumed '%s': epoch %d, batch %d, step %d", prefix, self.epoch, self.batch, self.step)
+        if self.best and remote.parent(prefix) != self.save_dir:
+            log.info("its best so far, epoch %s, stays in '%s' until one here is better", self.best.get("epoch"), remote.parent(prefix))
 
     def run(self):
         """Train up to TRAIN.epoch epochs; returns the history of results. Ctrl-C saves, says how to go on, and raises."""
-        log.info("%s: %d samples, %d steps an epoch, seed %d", self.model.name, len(self.train_data), len(self.loader), self.seed)
+        left = len(self.train_data) % self.loader.batch_size
+        log.info("%s: %d samples, %d steps an epoch%s, seed %d", self.model.name, len(self.train_data), len(self.loader),
+                 f" (others {left} left over each time)" if left else "", self.seed)
+        if self.epoch >= self.config.TRAIN.epoch:
+            log.warning("nothing to do: %d of TRAIN.epoch '%d' epochs are done; raise it with --epoch", self.epoch, self.config.TRAIN.epoch)
         with StopRequest() as stop, logging_redirect_tqdm([log]):
             while self.epoch < self.config.TRAIN.epoch:
                 try:
@@ -154,6 +165,8 @@ class Trainer:
                 self._save_epoch(done, result)
                 if self._exhausted():
                     break
+        if self.best:
+            log.info("training finished; the best epoch was %s: %s %.5g", *(self.best.get(key) for key in ("epoch", "key", "value")))
         return self.history
 
     def _exhausted(self):
@@ -229,9 +242,9 @@ class Trainer:
     # ---- checkpoints
 
     def _state(self):
-        return {"format": 1, "model": self.model.name, "epoch": self.epoch, "batch": self.batch, "step": self.step, "seed": self.seed,
-                "steps_per_epoch": len(self.loader), "best": self.best, "history": self.history, "class_names": self.names,
-                "config": self.config.model_dump(), "paddle": paddle.__version__}
+        return {"format": checkpoint.FORMAT, "model": self.model.name, "epoch": self.epoch, "batch": self.batch, "step": self.step,
+                "seed": self.seed, "steps_per_epoch": len(self.loader), "best": self.best, "history": self.history,
+                "class_names": self.names, "config": self.config.model_dump(), "paddle": paddle.__version__}
 
     def _average_statistics(self):
         """Each process's batch norms have seen other samples: all keep the mean of their statistics. Frozen weights stay as they are."""

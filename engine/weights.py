@@ -89,9 +89,15 @@ def require_backbone(source, model):
         raise WeightsError(f"{error}; or train from scratch with --pretrain none") from error
 
 
-def put(rule, device, graph, model, source):
-    """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report. Raises WeightsError."""
+def put(rule, device, graph, model, source, called=None):
+    """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report; `called` names a dictionary.
+    Raises WeightsError."""
     values, report = rule(source, model, graph.shapes)
+    report.source = called or report.source
+    broken = [name for name, value in values.items() if not np.isfinite(value).all()]
+    if broken:                  # ReLU and softmax can make a confident answer of them
+        raise WeightsError(f"weights '{report.source}': {len(broken)} tensors hold numbers that are not finite: {', '.join(broken[:4])}"
+                           f"{', ...' if len(broken) > 4 else ''}; take weights from before that happened, such as an earlier checkpoint")
     device.set(values)
     log.info("%s", report)
     return report

@@ -6,14 +6,19 @@ import pickle
 import numpy as np
 
 from utils import remote
+from utils.errors import ConfigError
 from utils.files import replacing
 
 
 def _write(path, write, mode="w"):
     """Call `write(file)` on a file that takes the name `path` when it is whole; its folder is made. Returns the path."""
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    with replacing(path) as beside, open(beside, mode, **text) as file:
-        write(file)
+    # A file's name may hold what UTF-8 does not have.
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"}
+    try:
+        with replacing(path) as beside, open(beside, mode, **text) as file:
+            write(file)
+    except OSError as error:
+        raise ConfigError(f"'{path}' cannot be written ({error.strerror or error}); make room, or name another --save_dir") from error
     return path
 
 

@@ -1,6 +1,8 @@
 """What the drivers share: flags in both spellings, messages for a wrong flag, one line per error, exit status 2."""
 import argparse
+import contextlib
 import logging
+import os
 import sys
 import traceback
 
@@ -8,6 +10,8 @@ from utils import download
 from utils.errors import ConfigError, ZooError, nearest, public
 
 log = logging.getLogger("zoo")
+
+LONGEST_MESSAGE = 4000      # characters
 
 
 def boolean(text):
@@ -27,11 +31,16 @@ def at_least(smallest):
     return number
 
 
+def path(text):
+    """A path, with a `~` at its start replaced by the home folder; bash leaves it in `--flag=~/clips`."""
+    return os.path.expanduser(text)
+
+
 def given(text):
-    """What a flag that may be left out was given; an empty value is an error, for it is an unset variable in somebody's script."""
+    """The path that a flag which may be left out was given; an empty one is an error, for it is an unset variable in somebody's script."""
     if not text.strip():
         raise argparse.ArgumentTypeError("'' is empty; give a path or an address, or leave the flag out")
-    return text
+    return path(text)
 
 
 def assignment(text):
@@ -71,7 +80,7 @@ class Parser(argparse.ArgumentParser):
 def add_common(parser):
     """Flags of every driver."""
     parser.add_argument("--model_name", help="model to build, in any letter case")
-    parser.add_argument("--config", help="YAML or old .txt file; default: the checkpoint's own, else configs/<model>.yaml")
+    parser.add_argument("--config", type=path, help="YAML or old .txt file; default: the checkpoint's own, else configs/<model>.yaml")
     parser.add_argument("--use_gpu", type=boolean, help="True or False; default: a GPU if this Paddle can use one")
     parser.add_argument("--list_weights", action="store_true", help="show the released weights of --model_name, or of all, and leave")
     parser.add_argument("--summary", action="store_true", help="show the model's parameters, multiply-adds and size, and leave")
@@ -91,11 +100,26 @@ def arguments(parser, argv):
     """What a driver was given, logged as its first line like the old drivers did. `--list_weights` is answered here, and ends it."""
     args = parser.parse_args(argv)
     if args.list_weights:
-        from models import find  # loads Paddle, which --help need not
-        print(download.listing(find(args.model_name).name if args.model_name else ""))
+        from models import MODELS, find  # loads Paddle, which --help need not
+        print(download.listing([find(args.model_name).name] if args.model_name else list(MODELS)))
         sys.exit(0)
     log.info("%s", args)
     return args
+
+
+def _close_output():
+    """Nobody reads what is printed any more (`| head`): it goes nowhere from now on."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Log(logging.StreamHandler):
+    """A log whose reader may go away: the work goes on."""
+
+    def handleError(self, record):
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            _close_output()
+        else:
+            super().handleError(record)
 
 
 class _Public(logging.Formatter):
@@ -105,12 +129,35 @@ class _Public(logging.Formatter):
         return public(super().format(record))
 
 
+class _Quieter:
+    """A stream without Paddle's two lines on OMP_NUM_THREADS above 1, which are for builds with OpenBLAS; its releases have MKL."""
+
+    def __init__(self, stream):
+        self.stream, self.dropped = stream, False
+
+    def write(self, text):
+        end_of_dropped = self.dropped and text == "\n"             # `print` writes it apart
+        self.dropped = "OMP_NUM_THREADS" in text
+        return len(text) if self.dropped or end_of_dropped else self.stream.write(text)
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
 def setup_log():
     """Messages on standard output in the old zoo's layout: `[INFO: file.py:   12]: text`."""
-    handler = logging.StreamHandler(sys.stdout)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):              # a file's name may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    handler = _Log(sys.stdout)
     handler.setFormatter(_Public("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)
+
+
+def _shortened(message):
+    """A message without the middle of a value that fills screens."""
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE // 2]} [...] {message[-LONGEST_MESSAGE // 2:]}"
 
 
 def run(main, argv=None):
@@ -118,12 +165,22 @@ def run(main, argv=None):
     setup_log()
     debug = "--debug" in (sys.argv if argv is None else argv)
     try:
-        status = main(argv)
+        with contextlib.redirect_stderr(_Quieter(sys.stderr)):
+            status = main(argv)
     except ZooError as error:
         if debug:
             traceback.print_exc()
         kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
-        print(public(f"error: {kind}{error}"), file=sys.stderr)
+        print(_shortened(public(f"error: {kind}{error}")), file=sys.stderr)
+        status = 2
+    except BrokenPipeError:             # `| head` has seen enough
+        _close_output()
+        status = 2
+    except (OSError, MemoryError) as error:
+        if debug:
+            traceback.print_exc()
+        advice = "lower the batch size or the size of frames" if isinstance(error, MemoryError) else "see that there is room and permission"
+        print(f"error: {type(error).__name__}: {error}; {advice} (--debug shows where it came up)", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print("interrupted: only what is logged above as saved or written is there", file=sys.stderr)

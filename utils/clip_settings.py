@@ -8,9 +8,9 @@ from utils.settings import MODES, Config, ModelSection, ReadSection, Section, Tr
 
 class ClipReadSection(ReadSection):
     retired: ClassVar[dict] = {**Section.retired, "total_videos": "steps per epoch are counted from the list"}
-    short_size: int = Field(256, ge=1, description="frames are scaled to this short side, in pixels")
-    target_size: int = Field(224, ge=1, description="side of the square crop, in pixels")
-    seg_num: int | None = Field(None, ge=1, description="segments per video in this mode; none: MODEL.seg_num")
+    short_size: int = Field(256, ge=1, le=8192, description="frames are scaled to this short side, in pixels")
+    target_size: int = Field(224, ge=1, le=8192, description="side of the square crop, in pixels")
+    seg_num: int | None = Field(None, ge=1, le=10**4, description="segments per video in this mode; none: MODEL.seg_num")
 
 
 class ClipModelSection(ModelSection):
@@ -20,8 +20,8 @@ class ClipModelSection(ModelSection):
 
     format: Literal["pkl", "mp4"] = Field("pkl", description="what a listed file is when its ending is not telling: pkl or mp4")
     seg_num: int = Field(3, ge=1, le=10**4, description="segments per video")
-    seglen: int = Field(1, ge=1, description="frames taken from each segment")
-    frame_interval: int = Field(1, ge=1, description="distance of those frames, in frames of the video; 1: neighbours")
+    seglen: int = Field(1, ge=1, le=10**4, description="frames taken from each segment")
+    frame_interval: int = Field(1, ge=1, le=10**6, description="distance of those frames, in frames of the video; 1: neighbours")
     num_layers: Literal[50, 101, 152] = Field(50, description="depth of the ResNet: 50, 101 or 152")
     image_mean: list[float] = Field([0.485, 0.456, 0.406], min_length=3, max_length=3, description="RGB mean on a 0..1 scale")
     image_std: list[Annotated[float, Field(gt=0)]] = Field(
@@ -48,9 +48,9 @@ class ClipTrainSection(ClipReadSection, TrainSection):
 
 
 class ClipEvalSection(ClipReadSection):
-    batch_size: int = Field(1, ge=1, description="samples per step, every view of a video being one")
+    batch_size: int = Field(1, ge=1, le=10**5, description="samples per step, every view of a video being one")
     filelist: str | None = Field(None, description="list of samples")
-    num_clips: int = Field(1, ge=1, description="clips per video, evenly spread; 1: the centre of each segment")
+    num_clips: int = Field(1, ge=1, le=1000, description="clips per video, evenly spread; 1: the centre of each segment")
     num_crops: Literal[1, 3, 10] = Field(1, description="crops per clip: 1 centre, 3 along the long side, 10 corners, centre and mirrored")
     average: Literal["prob", "logits"] = Field("prob", description="what is averaged over the num_clips x num_crops views of a video")
 

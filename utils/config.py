@@ -150,13 +150,22 @@ def modern(schema, layer, source):
     return found
 
 
-def validate(schema, tree, source):
-    """An instance of `schema` from nested dictionaries; ConfigError names the key, the value and what was expected."""
+def validate(schema, tree, source, overrides=None, recipe=None):
+    """An instance of `schema` from nested dictionaries.
+
+    ConfigError names the key, the value, what was expected, and whether it came from the file `source` or from the `overrides`
+    {section: {key: value}} that were merged into the tree. `recipe`: what the shipped file says, for messages."""
     tree, notices = _without_retired(schema, tree)
     try:
         config = schema.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"config '{source}': " + "; ".join(_sentence(schema, item) for item in error.errors())) from error
+        problems = {}
+        for item in error.errors():
+            section, key = (*item["loc"], None, None)[:2]
+            overridden = key in (overrides or {}).get(section, {})
+            origin = "command line or overrides" if overridden else f"config '{source}'"
+            problems.setdefault(origin, []).append(_sentence(schema, item, recipe or {}))
+        raise ConfigError("; ".join(f"{origin}: {'; '.join(found)}" for origin, found in problems.items())) from error
     if notices:
         log.info("config '%s': accepted without effect: %s", source, "; ".join(notices))
     return config
@@ -172,7 +181,7 @@ def _without_retired(schema, tree):
     return kept, notices
 
 
-def _sentence(schema, item):
+def _sentence(schema, item, recipe):
     location, kind = item["loc"], item["type"]
     dotted = ".".join(str(part) for part in location)
     if kind == "extra_forbidden" and len(location) == 1:
@@ -184,7 +193,7 @@ def _sentence(schema, item):
         return message
     expected = _EXPECTED.get(kind)
     if expected:
-        message = "expected " + expected.format(**item.get("ctx", {})) + _closest(item) + _about(schema, location)
+        message = "expected " + expected.format(**item.get("ctx", {})) + _closest(item) + _about(schema, location, recipe)
     return f"{dotted} = '{item['input']}': {message}"
 
 
@@ -213,13 +222,14 @@ def _closest(item):
     return f"; did you mean '{guess}'?" if guess else ""
 
 
-def _about(schema, location):
+def _about(schema, location, recipe):
     """What a key means, and the value it has when nobody sets it."""
     section = schema.model_fields.get(location[0])
     field = getattr(section.annotation, "model_fields", {}).get(location[1]) if section and len(location) > 1 else None
     if field is None:
         return ""
-    return f" ({field.description})" + ("" if field.default is None else f"; the default is {field.default}")
+    default = recipe.get(location[0], {}).get(location[1], field.default)
+    return f" ({field.description})" + ("" if default is None else f"; the default is {default}")
 
 
 def describe(config, mode):

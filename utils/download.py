@@ -84,12 +84,11 @@ def resnet50():
     return _cached_or_fetched(RESNET50, "pretrain weights of ResNet50")
 
 
-def listing(name=""):
-    """Lines that say what was released for a model (by default for all), whether it is cached, and how it scored."""
-    chosen = [known for known in RELEASED if name in ("", known)]
-    rows = [(known, RELEASED[known]) for known in chosen] or [(name, None)]
+def listing(names):
+    """Lines that say what was released for models, whether it is cached, and how it scored."""
+    rows = [(known, RELEASED.get(known)) for known in names]
     lines = []
-    for title, release in [*rows, ("ResNet-50", RESNET50)]:
+    for title, release in [*rows, ("ResNet-50 (for --pretrain of models that see clips)", RESNET50)]:
         if release is None:
             lines.append(f"{title}: no weights were released; train it, or give your own with --weights")
             continue
@@ -125,7 +124,10 @@ def download(url, target, sha256=""):
                 transfer.get(url, part)
                 _check_digest(url, part, sha256)
                 os.replace(part, target)
-    except (ObjectError, RemoteError) as error:
+    except ObjectError as error:
+        raise WeightsError(f"{error}; check the address (over http it names a file, with its ending), or put the file at "
+                           f"'{target}'") from error
+    except RemoteError as error:
         raise WeightsError(f"{error}; fetch it on another machine and put it at '{target}', or give another path") from error
     except OSError as error:
         raise WeightsError(f"'{target}' cannot be written: {error}; make room, or fetch '{url}' elsewhere and give its path") from error

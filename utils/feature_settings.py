@@ -13,10 +13,10 @@ from utils.settings import Config, ModelSection, ReadSection, TrainSection
 
 
 class FeatureModelSection(ModelSection):
-    num_classes: int = Field(3862, ge=1, description="number of classes")
+    num_classes: int = Field(3862, ge=1, le=10**6, description="number of classes")
     topk: int = Field(20, ge=1, description="scores per video that enter the epoch's GAP, and classes listed per video in the log")
     drop_rate: float = Field(0.5, ge=0, lt=1, description="dropout before the classifier; at test time activations are scaled instead")
-    max_frames: int = Field(300, ge=1, description="frames of a video that are used, counted from its start")
+    max_frames: int = Field(300, ge=1, le=10**6, description="frames of a video that are used, counted from its start")
 
     @property
     def features(self):
@@ -49,7 +49,7 @@ class FeatureTrainSection(ReadSection, TrainSection):
 
 
 class FeatureEvalSection(ReadSection):
-    batch_size: int = Field(1, ge=1, description="samples per step")
+    batch_size: int = Field(1, ge=1, le=10**5, description="samples per step")
     filelist: str | None = Field(None, description="list of feature files")
 
 

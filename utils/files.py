@@ -1,5 +1,6 @@
-"""Writing files so that a name never stands for half a file."""
+"""Writing files so that a name never stands for half a file; reading JSON that others wrote."""
 import contextlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -26,7 +27,19 @@ def not_a_file(path):
     """What a path is that is no file, for messages."""
     if Path(path).is_dir():
         return "is a folder; expected a file"
-    return "is not a file" if Path(path).exists() else "does not exist; check the path and the folder it is relative to"
+    if Path(path).exists():
+        return "is a pipe or a device; expected a file"
+    return "does not exist; check the path and the folder it is relative to"
+
+
+def parse_json(text):
+    """What JSON says. Raises ValueError, also for what nests too deep and for letters that no file or screen can be given."""
+    try:
+        content = json.loads(text)
+        json.dumps(content, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("it nests too deep") from error
+    return content
 
 
 @contextlib.contextmanager

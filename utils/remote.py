@@ -83,7 +83,10 @@ def files(path):
 def reading(path):
     """Give a local file with the content of a path or address. Raises ObjectError (a DataError), RemoteError, ConfigError."""
     if not is_remote(path):
-        yield Path(os.fsdecode(path))
+        path = Path(os.fsdecode(path))
+        if path.exists() and not (path.is_file() or path.is_dir()):     # it might never end
+            raise ObjectError(path, "is a pipe or a device; expected a file")
+        yield path
         return
     with contextlib.ExitStack() as stack:
         try:
@@ -232,7 +235,7 @@ def check_writable(address, flag):
         transfer.put(file, probe)
         transfer.remove(probe)
         file.unlink()
-    except (ObjectError, RemoteError) as error:
+    except (ObjectError, RemoteError, ConfigError) as error:
         raise ConfigError(f"{flag} '{address}' cannot be written to: {error}; name another folder") from error
     except OSError as error:
         raise ConfigError(f"the cache '{folder()}' cannot be written ({error.strerror or error}); name another folder with the "

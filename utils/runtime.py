@@ -7,6 +7,7 @@ takes a fifth off a training step of TSN and a quarter off its peak memory (docs
 import contextlib
 import ctypes
 import os
+import warnings
 import zlib  # noqa: F401  before Paddle: 2.6 carries a zlib of its own, which Python's would bind to, and crash
 
 _DEFAULTS = {
@@ -16,7 +17,6 @@ _DEFAULTS = {
     "GLOG_minloglevel": "2",        # Paddle's C++ notices; errors still show
 }
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8            # of malloc.h
-
 
 
 def _keep_freed_memory():
@@ -33,3 +33,5 @@ for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)
 if "MALLOC_ARENA_MAX" not in os.environ:
     _keep_freed_memory()
+for _message in ("No ccache found", "Tensor do not have 'place' interface"):          # Paddle's, and nothing that a user can act on
+    warnings.filterwarnings("ignore", message=_message)

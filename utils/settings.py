@@ -42,9 +42,10 @@ class ModelSection(Section):
 
 
 class TrainSection(Section):
-    epoch: int = Field(1, ge=1, description="number of epochs")
-    batch_size: int = Field(1, ge=1, description="samples per step, over all devices together")
-    accumulate_steps: int = Field(1, ge=1, description="parts in which a device computes its samples of a step; fewer at once, less memory")
+    epoch: int = Field(1, ge=1, le=10**6, description="number of epochs")
+    batch_size: int = Field(1, ge=1, le=10**5, description="samples per step, over all devices together")
+    accumulate_steps: int = Field(1, ge=1, le=10**5,
+                                  description="parts in which a device computes its samples of a step; fewer at once, less memory")
     learning_rate: float = Field(0.01, gt=0, description="base learning rate")
     filelist: str | None = Field(None, description="list of training samples")
     seed: int | None = Field(None, ge=0, description="seed of initialisation, order and augmentation; none: drawn anew and saved")
@@ -54,9 +55,9 @@ class TrainSection(Section):
 class ReadSection(Section):
     """What every mode says about reading samples."""
 
-    num_reader_threads: int = Field(2, ge=1, description="worker threads that read and decode")
-    buffer_mb: int = Field(512, ge=1, description="upper bound of decoded samples held ready, in MiB")
-    sample_timeout: float = Field(120.0, gt=0, description="seconds after which one sample is given up as unreadable")
+    num_reader_threads: int = Field(2, ge=1, le=512, description="worker threads that read and decode")
+    buffer_mb: int = Field(512, ge=1, le=10**7, description="upper bound of decoded samples held ready, in MiB")
+    sample_timeout: float = Field(120.0, gt=0, le=10**6, description="seconds after which one sample is given up as unreadable")
     data_root: str | None = Field(None, description="folder that relative paths of the list start from; none: the list's own folder")
 
     @property

@@ -1,13 +1,18 @@
 """Every old command line parses and does what it says; wrong ones get one sentence and exit status 2."""
 import csv
 import json
+import os
 import pickle
+import shutil
 import signal
+import subprocess
+import sys
 
 import pytest
 
+from engine import checkpoint
 from engine.graph import Graph
-from support import drivers, tiny
+from support import drivers, goldens, tiny
 from utils import cli
 
 
@@ -144,14 +149,61 @@ def test_wrong_command_lines(words, message, keys, capsys):
     (["test.py", "--weights=no/where"], "weights 'no/where' do not exist"),
     (["infer.py", "--weights=no/where"], "weights 'no/where' do not exist"),
     (["infer.py", "--weights={trained}", "--video_path=no/where"], "--video_path 'no/where' does not exist"),
-    (["infer.py", "--weights={trained}", "-o", "INFER.filelist=no/where"], "list 'no/where' does not exist"),
+    (["infer.py", "--weights={trained}", "-o", "INFER.filelist=no/where"],
+     "list 'no/where' does not exist (asked for by INFER.filelist); give --video_path with clips or a folder, or --filelist with a list"),
+    (["test.py", "--weights={trained}", "-o", "TEST.filelist={pipe}"], "list '{pipe}' is a pipe or a device; expected a file"),
+    (["test.py", "--weights={trained}", "-o", "TEST.filelist=/dev/zero"], "list '/dev/zero' is a pipe or a device"),
+    (["infer.py", "--weights={trained}", "--model_name=STNET"], "holds checkpoints of TSN, none of STNET; name one, such as '"),
+    (["infer.py", "--weights=no/where", "--model_name="], "weights 'no/where' do not exist"),
+    (["train.py", "--resume={weights}", "--model_name="], "which model? '{weights}' does not say (checkpoints of this zoo do); give "),
 ])
 def test_what_is_missing_is_noticed_before_a_graph_is_built(words, message, keys, trained, tmp_path, capsys, monkeypatch):
     built = []
     monkeypatch.setattr(Graph, "__init__", lambda *_, **__: built.append(1))
-    words = [word.format(trained=trained) for word in words]
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "some.pdparams").write_bytes(pickle.dumps({}))
+    known = {"trained": trained, "pipe": tmp_path / "pipe", "weights": tmp_path / "some.pdparams"}
+    *words, message = (word.format(**known) for word in (*words, message))
     code, output = drivers.status(capsys, words[0], "--model_name=TSN", *keys, *words[1:], f"--save_dir={tmp_path}")
     assert code == 2 and message in output and not built
+
+
+def test_names_that_are_no_text(trained, work, tmp_path, capsys):
+    """A file's name may be bytes that no screen can show; its results are written all the same."""
+    clip = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
+    shutil.copyfile(work / "clips" / "clip 0 (é).mp4", clip)
+    process = drivers.start("infer.py", f"--weights={trained}", f"--video_path={tmp_path}", f"--save_dir={tmp_path / 'out'}")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0 and "caf\\udce9.mp4 , topk(2)" in output, output
+    row, = json.loads((tmp_path / "out" / "TSN_infer_result.json").read_text(encoding="utf-8"))
+    assert os.fsencode(row["id"]) == clip and len(row["names"]) == 2
+
+
+def test_results_that_cannot_be_written(trained, work, tmp_path, capsys, monkeypatch):
+    """One sentence, not a traceback; and `| head` ends a program in silence."""
+    for program, words, name in (("infer.py", [f"--video_path={work / 'clips'}"], "TSN_infer_result"),
+                                 ("test.py", ["-o", f"TEST.filelist={work / 'clips' / 'clips.list'}"], "TSN_per_class.csv")):
+        (tmp_path / program / name / "in the way").mkdir(parents=True)
+        code, output = drivers.status(capsys, program, f"--weights={trained}", f"--save_dir={tmp_path / program}", *words)
+        assert code == 2 and f"{name}' cannot be written (" in output and "name another --save_dir" in output and "Traceback" not in output
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    line = f"{sys.executable} {goldens.ROOT / 'infer.py'} --weights={trained} --video_path='{work / 'clips'}' --save_dir=~/out"
+    done = subprocess.run(["bash", "-c", f"{line} | head -1"], capture_output=True, text=True, timeout=120, check=False)
+    assert not done.stderr and (tmp_path / "out" / "TSN_infer_result").is_file() and not (tmp_path / "~").exists()
+
+
+def test_a_finished_training_says_so(trained, keys, tmp_path, capsys):
+    code, output = drivers.status(capsys, "train.py", f"--resume={trained}", "--epoch=1", f"--save_dir={tmp_path}", *keys)
+    assert code == 0 and "nothing to do: 1 of TRAIN.epoch '1' epochs are done; raise it with --epoch" in output, output
+    assert f"weights '{trained / 'TSN_latest'}': loaded 267 of 267" in output and f"epoch 0, stays in '{trained}'" in output
+
+
+def test_a_lost_optimizer_is_not_passed_over(trained, keys, tmp_path, capsys):
+    parameters, _, state = checkpoint.load(trained / "TSN_latest")
+    checkpoint.save(tmp_path / "TSN_latest", parameters, {}, state)
+    code, output = drivers.status(capsys, "train.py", f"--resume={tmp_path}", "--epoch=1", f"--save_dir={tmp_path}", *keys)
+    assert code == 0 and "lacks 161 of 161 tensors of the optimizer, which start anew: " in output, output
 
 
 def test_a_listed_folder_is_called_one(trained, tmp_path, capsys):
@@ -203,4 +255,4 @@ def test_help(program, capsys):
 def test_summary_needs_neither_data_nor_weights(mode, program, capsys):
     code, output = drivers.status(capsys, program, "--model_name=tsn", "--summary", "-o", f"{mode}.seg_num=2",
                                   "-o", f"{mode}.filelist=no.list")
-    assert code == 0 and f"TSN, {mode}: 24,327,632 parameters, 8.1" in output and "97.5 MB of weights" in output
+    assert code == 0 and f"TSN, {mode}: 24,327,632 trained parameters, 8.1" in output and "97.5 MB of weights" in output

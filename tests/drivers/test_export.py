@@ -78,7 +78,7 @@ def test_features(work, tmp_path, capsys):
     (tmp_path / "run.mp4").touch()
     for extra, message in (
         (["--weights=x.npz"], "brings its own; leave out 'x.npz'"), (["--model_name=TSN"], "is an exported 'AttentionLSTM'"),
-        (["-o", "MODEL.lstm_size=8"], "MODEL.lstm_size was fixed when"),
+        (["-o", "MODEL.lstm_size=8"], ": that was fixed when"),
         ([f"--video_path={tmp_path / 'run.mp4'}"], "is a clip, but this model classifies"),
         (["--precision=fp8"], "invalid choice: 'fp8'"),
     ):

@@ -90,13 +90,35 @@ def test_damage_is_noticed(tmp_path):
         checkpoint.load(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("key, value", [("epoch", None), ("history", "x"), ("config", "x"), ("class_names", None), ("crc32", 5)])
+@pytest.mark.parametrize("key, value", [("epoch", None), ("history", "x"), ("config", "x"), ("class_names", None), ("crc32", 5),
+                                        ("epoch", -5), ("epoch", 10**30), ("batch", -1), ("batch", 10**30), ("seed", -1), ("best", {})])
 def test_an_edited_json_is_named_with_its_key(tmp_path, key, value):
     write(tmp_path / "x")
     state = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
     (tmp_path / "x.json").write_text(json.dumps({**state, key: value}), encoding="utf-8")
     with pytest.raises(CheckpointError, match=f"x.json': '{key}' is missing or not what was written"):
         checkpoint.load(tmp_path / "x")
+
+
+@pytest.mark.parametrize("text, message", [
+    (json.dumps({**STATE, "crc32": {}, "format": 2}), "has format '2', this zoo reads '1'"),
+    ("[" * 100000, "it nests too deep"), (json.dumps({**STATE, "class_names": ["\ud800"]}), "surrogates not allowed"),
+])
+def test_json_that_nobody_here_wrote(tmp_path, text, message):
+    (tmp_path / "x.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.state_of(tmp_path / "x")
+
+
+def test_whose_checkpoints_a_folder_holds(tmp_path):
+    write(tmp_path / "TSN_latest")
+    assert checkpoint.resolve(tmp_path, "") == tmp_path / "TSN_latest"
+    with pytest.raises(CheckpointError, match="holds checkpoints of TSN, none of TPN; name one, such as '.*TSN_latest'"):
+        checkpoint.resolve(tmp_path, "TPN")
+    write(tmp_path / "STNET_latest")
+    assert checkpoint.resolve(tmp_path, "TSN") == tmp_path / "TSN_latest"
+    with pytest.raises(CheckpointError, match="holds checkpoints of STNET and TSN; name one"):
+        checkpoint.resolve(tmp_path, "")
 
 
 def test_a_program_that_paddle_saved_is_no_checkpoint(tmp_path):

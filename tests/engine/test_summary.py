@@ -56,7 +56,7 @@ def test_parameters_and_the_auxiliary_classifier():
     deep = of("TPN", "train", num_layers=101, temporal_scales=[4, 8])
     assert deep.parameters == 119_403_360
     assert train.bytes == 4 * (91_498_336 + 81_792)                       # running statistics are saved too
-    assert str(infer).startswith("71,800,272 parameters, 50.28 G multiply-adds")
+    assert str(infer).startswith("71,800,272 trained parameters, 50.28 G multiply-adds")
 
 
 # Of the shipped configurations: trained parameters, and those with running statistics. (NEXTVLAD's file also holds 1,024 constants.)

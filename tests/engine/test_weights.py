@@ -55,6 +55,16 @@ def test_numbers_of_another_precision_are_converted_and_integers_refused(tsn):
         device.set({"fc_0.b_0": np.zeros(3, np.int8)})
 
 
+def test_numbers_that_are_not_finite_are_refused(tsn):
+    """ReLU and softmax can make a confident answer of them."""
+    model, graph = tsn
+    source = values(graph.shapes)
+    source["conv1_weights"][0, 0, 0, 0], source["fc_0.b_0"][0] = np.nan, np.inf
+    for rule in (weights.strict, weights.finetune):
+        with pytest.raises(WeightsError, match="2 tensors hold numbers that are not finite: conv1_weights, fc_0.b_0; take weights from"):
+            weights.put(rule, Device(), graph, model, source, "x.npz")
+
+
 def test_strict_names_what_does_not_fit(tsn):
     model, graph = tsn
     source = values(graph.shapes)

@@ -116,7 +116,10 @@ def test_the_number_of_segments_a_user_wrote_counts(tmp_path):
 @pytest.mark.parametrize("overrides, message", [
     ({"MODEL.num_clases": 6}, "unknown key in MODEL 'num_clases'; did you mean 'num_classes'?"),
     ({"TRIAN.epoch": 6}, "expected SECTION.key=value"),
-    ({"TRAIN.batch_size": "many"}, "TRAIN.batch_size = 'many': expected a whole number .samples per step, .*; the default is 1"),
+    ({"TRAIN.batch_size": "many"}, "TRAIN.batch_size = 'many': expected a whole number .samples per step, .*; the default is 256"),
+    ({"TRAIN.epoch": 0}, "command line or overrides: TRAIN.epoch = '0': expected a number of at least 1"),
+    ({"INFER.short_size": 10**9}, "INFER.short_size = '1000000000': expected a number of at most 8192"),
+    ({"TRAIN.num_reader_threads": 10**8}, "expected a number of at most 512"),
     ({"TRAIN.batch_size": 2.5}, "TRAIN.batch_size = '2.5': expected a whole number"),
     ({"TRAIN.batch_size": 0}, "TRAIN.batch_size = '0': expected a number of at least 1"),
     ({"TRAIN.momentum": 1}, "TRAIN.momentum = '1': expected a number below 1"),

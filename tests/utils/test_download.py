@@ -108,7 +108,7 @@ def test_offline_says_the_address_and_the_place(cache, monkeypatch):
 def test_what_any_release_of_the_old_zoo_cached_is_used(cache, name):
     (cache / name).mkdir(parents=True)
     assert download.released("TSN") == cache / name
-    assert f"cached: {cache / name}" in download.listing("TSN") and "STNET" not in download.listing("TSN")
+    assert f"cached: {cache / name}" in download.listing(["TSN"]) and "STNET" not in download.listing(["TSN"])
 
 
 def test_the_released_backbone_is_an_archive(cache, server, monkeypatch):
