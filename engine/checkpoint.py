@@ -146,6 +146,8 @@ def _possible(key, value):
     """Whether a value of the right type can be one that was written."""
     if key == "best":
         return value is None or isinstance(value.get("value"), int | float)
+    if key == "config":
+        return all(isinstance(section, dict) for section in value.values())
     return 0 <= value <= MOST.get(key, value) if isinstance(value, int) else True
 
 

@@ -91,7 +91,8 @@ def test_damage_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize("key, value", [("epoch", None), ("history", "x"), ("config", "x"), ("class_names", None), ("crc32", 5),
-                                        ("epoch", -5), ("epoch", 10**30), ("batch", -1), ("batch", 10**30), ("seed", -1), ("best", {})])
+                                        ("epoch", -5), ("epoch", 10**30), ("batch", -1), ("batch", 10**30), ("seed", -1), ("best", {}),
+                                        ("config", {"MODEL": "x"})])
 def test_an_edited_json_is_named_with_its_key(tmp_path, key, value):
     write(tmp_path / "x")
     state = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
