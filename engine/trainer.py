@@ -108,8 +108,8 @@ class Trainer:
         if self.group.world > 1:
             self.device.set(self.group.copy(self.device.get([*self.graph.parameters, *self.graph.accumulators()])))
 
-    def _put(self, rule, source, called=None):
-        return weights.put(rule, self.device, self.graph, self.model, source, called)
+    def _put(self, rule, source):
+        return weights.put(rule, self.device, self.graph, self.model, source)
 
     def _resume(self, path):
         prefix = checkpoint.resolve(path, self.model.name)
@@ -119,7 +119,7 @@ class Trainer:
             self._put(weights.finetune, path)
             return
         parameters, accumulators, state = checkpoint.load(prefix)
-        if self._put(weights.finetune, parameters, str(prefix)).reinitialised:
+        if self._put(partial(weights.finetune, called=prefix), parameters).reinitialised:
             log.warning("--resume '%s': another number of classes, so this is a fine-tune from epoch 0", path)
             return
         wanted = self.graph.accumulators()

@@ -89,11 +89,9 @@ def require_backbone(source, model):
         raise WeightsError(f"{error}; or train from scratch with --pretrain none") from error
 
 
-def put(rule, device, graph, model, source, called=None):
-    """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report; `called` names a dictionary.
-    Raises WeightsError."""
+def put(rule, device, graph, model, source):
+    """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report. Raises WeightsError."""
     values, report = rule(source, model, graph.shapes)
-    report.source = called or report.source
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]
     if broken:                  # ReLU and softmax can make a confident answer of them
         raise WeightsError(f"weights '{report.source}': {len(broken)} tensors hold numbers that are not finite: {', '.join(broken[:4])}"
@@ -116,9 +114,10 @@ def strict(source, model, shapes):
     return values, report
 
 
-def finetune(source, model, shapes):
-    """(values, report) for going on from released or own weights: only the classifier may differ. Raises WeightsError."""
-    values, report = _match(source, read(source, model, shapes), shapes)
+def finetune(source, model, shapes, called=None):
+    """(values, report) for going on from released or own weights: only the classifier may differ; `called` is where a dictionary comes
+    from. Raises WeightsError."""
+    values, report = _match(called or source, read(source, model, shapes), shapes)
     _drop_head(values, report, model, shapes)
     wrong = _wrong_shapes(values, shapes)
     missing = [name for name in report.missing if not name.startswith((*model.head, *model.optional))]

@@ -62,7 +62,7 @@ def test_numbers_that_are_not_finite_are_refused(tsn):
     source["conv1_weights"][0, 0, 0, 0], source["fc_0.b_0"][0] = np.nan, np.inf
     for rule in (weights.strict, weights.finetune):
         with pytest.raises(WeightsError, match="2 tensors hold numbers that are not finite: conv1_weights, fc_0.b_0; take weights from"):
-            weights.put(rule, Device(), graph, model, source, "x.npz")
+            weights.put(rule, Device(), graph, model, source)
 
 
 def test_strict_names_what_does_not_fit(tsn):
