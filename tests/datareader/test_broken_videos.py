@@ -90,7 +90,7 @@ def no_width(path):
 @pytest.mark.parametrize("make, file, reason", [
     (missing, "a.mp4", "does not exist"),
     (directory, "a.mp4", "is a folder; expected a file"),
-    (pipe, "a.mp4", "not a file"),
+    (pipe, "a.mp4", "is a pipe or a device"),
     (empty, "a.mp4", "0 bytes"),
     (garbage, "a.mp4", "not a readable video"),
     (text, "a.txt", "not a readable video"),

@@ -255,7 +255,8 @@ def test_missing_shards_and_things_that_are_no_files(tmp_path):
     loader = Loader(dataset(write_list(tmp_path, "good.pkl", "absent.pkl", "pipe", "folder")), 4)
     assert len(ids(loader.dataset)) == 3 and list(loader.epoch())
     assert [reason.partition("' ")[2] for reason in loader.bad.values()] == [
-        "does not exist; check the path and the folder it is relative to", "is not a file", "is a folder; expected a file"]
+        "does not exist; check the path and the folder it is relative to", "is a pipe or a device; expected a file",
+        "is a folder; expected a file"]
 
 
 def test_mostly_unreadable_lists_stop_at_once(tmp_path):
