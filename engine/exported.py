@@ -93,11 +93,7 @@ def _paddle_scores(folder, found, onednn, use_gpu, precision, tensorrt):
         if not use_gpu or not any(inference.get_trt_compile_version()):
             raise ConfigError("--tensorrt needs a GPU and a Paddle that was built with TensorRT; leave it out")
         config.enable_tensorrt_engine(precision_mode=inference.PrecisionType.Float32)
-    try:
-        predictor = inference.create_predictor(config)
-    except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
-        raise WeightsError(f"'{folder / found.program}', written by Paddle {found.paddle}, cannot be run by this one: "
-                           f"{str(error).strip().splitlines()[-1]}; export the model again with this Paddle") from error
+    predictor = _predictor(config, folder / found.program, found.paddle)
     inputs = {name: predictor.get_input_handle(name) for name in predictor.get_input_names()}
     outputs = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
 
@@ -107,6 +103,18 @@ def _paddle_scores(folder, found, onednn, use_gpu, precision, tensorrt):
         predictor.run()
         return tuple(output.copy_to_cpu() for output in outputs)
     return scores
+
+
+def _predictor(config, program, written_by):
+    """The predictor of a configuration. Raises WeightsError."""
+    from paddle import inference, static
+    try:
+        if program.suffix == ".pdmodel":        # Paddle 2.6's predictor would crash on what is no program
+            static.deserialize_program(program.read_bytes())
+        return inference.create_predictor(config)
+    except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
+        raise WeightsError(f"'{program}', written by Paddle {written_by}, cannot be run by this one: "
+                           f"{str(error).strip().splitlines()[-1]}; export the model again with this Paddle") from error
 
 
 def _onnx_scores(path, use_gpu):
