@@ -149,7 +149,9 @@ def _text(value):
 
 def _labels(value, where):
     value = value.read().tolist() if isinstance(value, StoredArray) else value
-    if value is not None and not (isinstance(value, list | tuple) and all(isinstance(label, int | np.integer) for label in value)):
+    known = (int, np.integer)
+    if value is not None and not (isinstance(value, list | tuple) and all(isinstance(each, known) and each is not True and each is not False
+                                                                          for each in value)):
         raise DataError(f"{where}: 'label' is '{value}', expected a list of class indices")
     return value
 

@@ -47,6 +47,8 @@ def unreadable(clips):
     def reason(path):
         if len(str(path).splitlines()) > 1:
             return path, "a line break in its name; rename it"
+        if str(path).encode(errors="replace") != os.fsencode(path):
+            return path, "a name that is not UTF-8; rename it, or the folder"
         try:
             video.probe(path)
         except DataError as error:
@@ -131,7 +133,7 @@ def make(folder, share=0.2, out=None, seed=0):
 
 def main(argv=None):
     parser = cli.Parser(prog="dataset/make_lists.py", description=__doc__)
-    parser.add_argument("dir", help="folder with a subfolder of clips for each class")
+    parser.add_argument("dir", type=cli.given, help="folder with a subfolder of clips for each class")
     parser.add_argument("--val", type=float, default=0.2, help="share of each class that goes into val.list (default: 0.2)")
     parser.add_argument("--out", type=cli.given, help="folder of what is written (default: DIR)")
     parser.add_argument("--seed", type=cli.at_least(0), default=0, help="of the split (default: 0)")

@@ -55,6 +55,8 @@ def find(source_dir, target_dir):
     if target.resolve().is_relative_to(source.resolve()):
         raise ConfigError(f"target '{target}' lies in the source folder '{source}'; choose a folder beside it")
     found = sorted(path for path in source.rglob("*") if path.suffix.lower() in CLIPS and not path.name.startswith("."))
+    if not source.is_dir():
+        raise DataError(f"'{source}' is not a folder; expected one with clips in it")
     if not found:
         raise DataError(f"'{source}' holds no clip ({', '.join(CLIPS)})")
     sources = {}
@@ -176,10 +178,11 @@ def main(argv=None):
             parser.error(f"--{flag} is '{getattr(args, flag)}'; expected {low} to {high}")
     settings = Settings(args.short_size, args.gop, args.crf)
     clips = find(args.source_dir, args.target_dir)
-    jobs = [(source, target) for source, target in clips if not target.exists()]
+    jobs = [(source, target) for source, target in clips if not target.is_file()]
     log.info("%d clips in %s, %d are in %s already", len(clips), args.source_dir, len(clips) - len(jobs), args.target_dir)
     if jobs:
-        _announce(estimate([source for source, _ in jobs], settings), sum(os.path.getsize(source) for source, _ in jobs), args.workers)
+        size = sum(os.path.getsize(source) for source, _ in jobs if source.exists())            # a link may lead nowhere
+        _announce(estimate([source for source, _ in jobs], settings), size, args.workers)
     return 0 if args.dry_run else _run(jobs, settings, args.workers, args.target_dir)
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 
 SLOW_DATA = 0.30            # share of the step time from which data is called the bottleneck
+PATIENCE = {signal.SIGINT: 0.0, signal.SIGTERM: 2.0}        # seconds within which signals of a kind count as one
 
 
 class Meter:
@@ -73,11 +74,11 @@ class Interrupted(KeyboardInterrupt):
 
 class StopRequest:
     """Turns the first Ctrl-C or SIGTERM into a wish, honoured between two steps, so that what is saved is exact.
-    A second one of the kind interrupts at once (a launcher sends SIGTERM when Ctrl-C reached all). Outside the main thread it does
-    nothing."""
+    A second one of the kind interrupts at once (a launcher sends SIGTERM when Ctrl-C reached all). Paddle's launcher sends SIGTERM
+    three times within 0.6 s, and waits half a minute: these count as one. Outside the main thread it does nothing."""
 
     def __init__(self):
-        self.requested, self._seen, self._before = False, set(), {}
+        self.requested, self._first, self._before = False, {}, {}
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
@@ -85,9 +86,10 @@ class StopRequest:
         return self
 
     def _note(self, number, frame):
-        if number in self._seen:
+        now = time.monotonic()
+        if number in self._first and now - self._first[number] >= PATIENCE[number]:
             raise KeyboardInterrupt
-        self._seen.add(number)
+        self._first.setdefault(number, now)
         self.requested = True
 
     def __exit__(self, *_):

@@ -73,11 +73,11 @@ def require(source, model):
 
 
 def require_backbone(source, model):
-    """Likewise for the weights that training starts from: of None the released ImageNet ResNet-50; None for 'none'."""
+    """Likewise for the weights that training starts from: of none given the released ImageNet ResNet-50; None for 'none'."""
     if source and source.lower() == "none":
         log.info("training from scratch (--pretrain none)")
         return None
-    if source is not None:
+    if source:                  # scripts of old give an empty one where none is meant
         return source
     depth = model.keys.num_layers
     if depth != 50:

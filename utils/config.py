@@ -29,7 +29,8 @@ def literal(text):
     if not isinstance(text, str):
         return text
     try:
-        return ast.literal_eval(text.strip())
+        value = ast.literal_eval(text.strip())
+        return text.strip() if isinstance(value, int) and value.bit_length() > 64 else value
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text.strip()
 
@@ -69,6 +70,8 @@ def read(path):
                           "; expected sections of indented `key: value` lines; quote a value that holds : # or brackets") from error
     except configparser.Error as error:
         raise ConfigError(f"config '{path}'{_ini_problem(error)}; expected [SECTION] lines and `key = value` lines") from error
+    except RecursionError as error:
+        raise ConfigError(f"config '{path}' nests too deep; expected sections of `key: value` lines") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ConfigError(f"config '{path}' cannot be read: {reason}") from error
@@ -103,7 +106,18 @@ def _from_yaml(text):
     tree = yaml.load(text, _Strict) or {}   # a SafeLoader
     if not isinstance(tree, dict) or not all(isinstance(keys, dict | None) for keys in tree.values()):
         raise ValueError("expected sections (MODEL, TRAIN, VALID, TEST, INFER) of `key: value` lines")
-    return {str(name).upper(): {key: literal(value) for key, value in (keys or {}).items()} for name, keys in tree.items()}
+    return {str(name).upper(): {key: literal(_plain(name, key, value)) for key, value in (keys or {}).items()}
+            for name, keys in tree.items()}
+
+
+def _plain(section, key, value):
+    """A value as a config may hold it. Aliases can make a few lines of YAML stand for more than any memory holds."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    if any(isinstance(each, list | dict) for each in inside):
+        raise ValueError(f"{section}.{key} holds lists in lists; expected a value, a list of values, or names with a value each")
+    if any(isinstance(each, int) and each.bit_length() > 64 for each in (value, *inside)):
+        raise ValueError(f"{section}.{key} is a number too large for anything")
+    return value
 
 
 def _from_ini(text):

@@ -6,12 +6,15 @@ A textured square rises, falls, grows or shrinks over a noisy background. Rising
 is shrinking played backwards: no single frame, nor any unordered set of frames, tells the two of a pair apart. (All four
 survive the horizontal flip of training.) Writes clips/<class>/*.mp4, train.list, val.list and classes.txt.
 """
-import argparse
+import sys
 from pathlib import Path
 
 import av
 import numpy as np
 from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from utils import cli
 
 CLASSES = ("rising", "falling", "growing", "shrinking")
 WIDTH, HEIGHT, FRAMES, RATE = 128, 96, 30, 15
@@ -62,16 +65,16 @@ def make(folder, train=16, val=6, seed=0):
     return folder / "train.list", folder / "val.list"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", help="where to write, for example quickstart_data")
-    parser.add_argument("--train", type=int, default=16, help="training clips per class (default: 16)")
-    parser.add_argument("--val", type=int, default=6, help="validation clips per class (default: 6)")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+def main(argv=None):
+    parser = cli.Parser(prog="dataset/quickstart/make_clips.py", description=__doc__)
+    parser.add_argument("folder", type=cli.given, help="where to write, for example quickstart_data")
+    parser.add_argument("--train", type=cli.at_least(1), default=16, help="training clips per class (default: 16)")
+    parser.add_argument("--val", type=cli.at_least(1), default=6, help="validation clips per class (default: 6)")
+    parser.add_argument("--seed", type=cli.at_least(0), default=0, help="of the pictures (default: 0)")
+    args = parser.parse_args(argv)
     make(args.folder, args.train, args.val, args.seed)
     print(f"{len(CLASSES)} classes, {args.train} training and {args.val} validation clips each, in '{args.folder}'")
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

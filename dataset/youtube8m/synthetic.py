@@ -66,11 +66,12 @@ def make(folder, form="pkl", train=256, val=64, shard=64, classes=16, frames=12,
 
 def main(argv=None):
     parser = cli.Parser(description=__doc__)
-    parser.add_argument("out_dir", help="folder to write")
+    parser.add_argument("out_dir", type=cli.given, help="folder to write")
     parser.add_argument("--format", choices=("pkl", "tfrecord"), default="pkl", help="old pickles or TFRecords; default pkl")
     for name, default, meaning in (("train", 256, "training videos"), ("val", 64, "validation videos"), ("shard", 64, "videos a shard"),
                                    ("classes", 16, "classes"), ("frames", 12, "most frames a video"), ("seed", 0, "of everything")):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{meaning}; default {default}")
+        smallest = 0 if name == "seed" else 1
+        parser.add_argument(f"--{name}", type=cli.at_least(smallest), default=default, help=f"{meaning}; default {default}")
     args = vars(parser.parse_args(argv))
     lists = make(args.pop("out_dir"), args.pop("format"), **args)
     print("written:", *lists)

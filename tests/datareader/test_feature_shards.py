@@ -162,6 +162,7 @@ FLOAT = np.zeros((4, 1024), np.float32)
 RECORDS = {
     "no frames": ({b"nframes": 0}, r"a.pkl', record 1 \(video 'train_00001'\) has no frames"),
     "label": ({b"label": [1, 16]}, "a.pkl', record 1: label '16' is not in 0..15"),
+    "a mask": ({b"label": [True] * 16}, "record 1: 'label' is '.True, .*', expected a list of class indices"),
     "label type": ({b"label": "cat"}, "record 1: 'label' is 'cat', expected a list of class indices"),
     "width": ({b"feature": np.zeros((4, 99), np.uint8), b"audio": np.zeros((4, 128), np.uint8)},
               "record 1: 'rgb' has 99 values a frame, the model is set up for '1024'"),

@@ -1,5 +1,7 @@
 """A folder of class folders becomes lists that the readers read: any names, every class in both lists, broken clips named."""
 
+import os
+
 import pytest
 import yaml
 
@@ -59,8 +61,11 @@ def test_the_split_is_the_seeds(folder, tmp_path, capsys):
 def test_broken_clips_are_left_out_and_named(folder, capsys):
     (folder / "run 2" / "broken.mp4").write_bytes(b"")
     (folder / "run 2" / "two\nlines.mp4").write_bytes(b"")
+    with open(os.fsencode(folder / "run 2") + b"/caf\xe9.mp4", "wb") as file:
+        file.write((folder / "jump 0" / " clip 0 (é).mp4").read_bytes())
     code, output = run(capsys, folder)
-    assert code == 1 and "broken.mp4': empty, 0 bytes" in output and "a line break in its name" in output
+    assert code == 1 and "broken.mp4': empty, 0 bytes" in output
+    assert "a line break in its name" in output and "a name that is not UTF-8" in output
     assert "broken.mp4" not in (folder / "train.list").read_text(encoding="utf-8") + (folder / "val.list").read_text(encoding="utf-8")
 
 

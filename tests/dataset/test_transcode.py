@@ -75,13 +75,14 @@ def test_clips_that_cannot_be_read_whole_are_listed(folder, tmp_path, capsys):
     target = tmp_path / "new"
     damage(write_clip(folder / "damaged.mp4", frames=24, options={"g": "6", "bf": "0"}), 6, 24)
     (folder / "empty.mp4").write_bytes(b"")
+    (folder / "link.mp4").symlink_to("nowhere.mp4")
     code, output = run(capsys, folder, target)
-    assert code == 1 and "3 clips written" in output and "2 could not be read: see" in output
+    assert code == 1 and "3 clips written" in output and "3 could not be read: see" in output
     with open(target / "failed.csv", encoding="utf-8", newline="") as file:
         reasons = {row["sample"]: row["reason"] for row in csv.DictReader(file)}
     assert reasons[str(folder / "damaged.mp4")].startswith("damaged") and "0 bytes" in reasons[str(folder / "empty.mp4")]
     assert sorted(path.name for path in target.iterdir()) == sorted([NAME, "jump 2", "failed.csv"])
-    for name in ("damaged.mp4", "empty.mp4"):
+    for name in ("damaged.mp4", "empty.mp4", "link.mp4"):
         (folder / name).unlink()
     assert run(capsys, folder, target)[0] == 0 and not (target / "failed.csv").exists()
 
@@ -125,8 +126,11 @@ def test_sound_is_dropped(folder, tmp_path):
 def test_folders_that_cannot_be_transcoded(folder, tmp_path):
     with pytest.raises(ConfigError, match="lies in the source folder"):
         transcode.find(folder, folder / "new")
-    with pytest.raises(DataError, match="holds no clip"):
+    with pytest.raises(DataError, match="none' is not a folder"):
         transcode.find(tmp_path / "none", tmp_path / "new")
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(DataError, match="holds no clip"):
+        transcode.find(tmp_path / "bare", tmp_path / "new")
     write_clip(folder / "jump 2" / "b.mp4", frames=1)
     with pytest.raises(DataError, match="would both become"):
         transcode.find(folder, tmp_path / "new")

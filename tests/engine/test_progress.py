@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from engine import progress
 from engine.progress import Meter, StopRequest
 
 
@@ -46,3 +47,15 @@ def test_the_first_ctrl_c_is_a_wish_and_the_second_interrupts():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.1)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_launchers_burst_of_sigterms_is_one_wish(monkeypatch):
+    with StopRequest() as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.02)
+        assert stop.requested
+        monkeypatch.setitem(progress.PATIENCE, signal.SIGTERM, 0.01)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)

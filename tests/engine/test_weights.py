@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from engine import weights
+from engine.configuration import configure
 from engine.graph import Device, Graph
 from models import find
-from utils.errors import WeightsError
+from utils.errors import ConfigError, WeightsError
 
 
 def graph_of(name, mode="infer", **keys):
@@ -123,3 +124,12 @@ def test_a_backbone_that_hardly_matches_is_refused(tsn):
     few = dict(list(values(graph.shapes).items())[:20])
     with pytest.raises(WeightsError, match="of TSN are in it; give ImageNet ResNet weights"):
         weights.backbone(few, model, graph.shapes)
+
+
+def test_what_training_starts_from():
+    """An empty --pretrain, as scripts give it where none is meant, is not "from scratch"."""
+    model, config = configure("TSN", None, {"MODEL.num_layers": 101})
+    for nothing in (None, ""):
+        with pytest.raises(ConfigError, match="starts from an ImageNet ResNet-101, and only ResNet-50 was released"):
+            weights.require_backbone(nothing, model(config, "train"))
+    assert weights.require_backbone("None", model(config, "train")) is None

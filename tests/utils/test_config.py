@@ -1,4 +1,7 @@
 """Configuration: both file forms, the layers, typed keys, and errors that name the key, the value and the way out."""
+import itertools
+from string import ascii_letters
+
 import pytest
 import yaml
 
@@ -141,6 +144,11 @@ def test_mistakes_are_named(overrides, message):
     ("a.yaml", "MODEL:\n  x: [1\n  y: 2\n", "a.yaml', line 3: expected ',' or ']', but got ':'"),
     ("a.yaml", "MODEL:\n\tx: 1\n", "a.yaml', line 2: found character"),
     ("a.yaml", "a: b: c\n", "a.yaml', line 1: mapping values are not allowed here; .*quote a value that holds :"),
+    ("a.yaml", "MODEL:\n  class_names:\n  - &a [x]\n" + "".join(f"  - &{b} [*{a}, *{a}]\n" for a, b in itertools.pairwise(ascii_letters)),
+     "MODEL.class_names holds lists in lists; expected a value"),
+    ("a.yaml", "MODEL: " + "{a: " * 3000, "a.yaml' nests too deep"),
+    ("a.yaml", f"MODEL:\n  num_classes: 0x{'f' * 6000}\n", "MODEL.num_classes is a number too large for anything"),
+    ("a.txt", f"[MODEL]\nnum_classes = 0x{'f' * 6000}\n", "expected a whole number"),
     ("a.yaml", "\x07", "a.yaml' cannot be read: unacceptable character"),
     ("a.txt", "x = 1\n", "a.txt', line 1: 'x = 1' stands before any section; expected .SECTION. lines"),
     ("a.txt", "[TRAIN]\n\n= 5\n", "a.txt', line 3: '= 5' is no `key = value`"),
