@@ -141,9 +141,6 @@ def _find(paths, endings, nothing):
 
 def _inside(folder, endings, nothing):
     """The files of a folder, or at an address, that end so."""
-    if str(folder).lower().startswith("http") and remote.is_remote(folder) and str(folder).endswith("/"):
-        raise DataError(f"--video_path '{folder}': folders cannot be listed over http(s), only at s3:// and gs://; name files, or a "
-                        "list of them with --filelist")
     try:
         found = remote.files(folder) if remote.is_remote(folder) else sorted(Path(folder).rglob("*"))
     except ObjectError as error:

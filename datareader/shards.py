@@ -149,9 +149,9 @@ def _text(value):
 
 def _labels(value, where):
     value = value.read().tolist() if isinstance(value, StoredArray) else value
-    known = (int, np.integer)
-    if value is not None and not (isinstance(value, list | tuple) and all(isinstance(each, known) and each is not True and each is not False
-                                                                          for each in value)):
+    # numpy would take True and False, which are numbers too, for a mask.
+    if value is not None and not (isinstance(value, list | tuple) and all(
+            isinstance(label, int | np.integer) and not isinstance(label, bool) for label in value)):
         raise DataError(f"{where}: 'label' is '{value}', expected a list of class indices")
     return value
 

@@ -180,7 +180,7 @@ def run(main, argv=None):
         if debug:
             traceback.print_exc()
         advice = "lower the batch size or the size of frames" if isinstance(error, MemoryError) else "see that there is room and permission"
-        print(f"error: {type(error).__name__}: {error}; {advice} (--debug shows where it came up)", file=sys.stderr)
+        print(_shortened(public(f"error: {type(error).__name__}: {error}; {advice} (--debug shows where it came up)")), file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print("interrupted: only what is logged above as saved or written is there", file=sys.stderr)

@@ -76,6 +76,8 @@ def exists(path):
 
 def files(path):
     """Addresses of the files at an address: of a folder those inside, sorted, else itself. Raises ObjectError, RemoteError."""
+    if transfer.scheme(path) in ("http", "https") and str(path).endswith("/"):
+        raise ObjectError(path, "is a folder, and those are listed at s3:// and gs:// only; name files, or a list of them")
     return transfer.under(path) if _facts_of(path).folder else [path]
 
 

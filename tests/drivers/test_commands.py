@@ -168,7 +168,7 @@ def test_what_is_missing_is_noticed_before_a_graph_is_built(words, message, keys
     assert code == 2 and message in output and not built
 
 
-def test_names_that_are_no_text(trained, work, tmp_path, capsys):
+def test_names_that_are_no_text(trained, work, tmp_path):
     """A file's name may be bytes that no screen can show; its results are written all the same."""
     clip = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
     shutil.copyfile(work / "clips" / "clip 0 (é).mp4", clip)

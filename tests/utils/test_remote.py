@@ -13,7 +13,7 @@ from support import tiny
 from support.s3 import s3  # noqa: F401  (fixture)
 from support.web import Server
 from utils import remote, transfer
-from utils.errors import ConfigError, ObjectError, RemoteError, VideoError, public
+from utils.errors import ConfigError, DataError, ObjectError, RemoteError, VideoError, public
 
 
 def cached():
@@ -163,3 +163,5 @@ def test_a_list_on_a_web_server_and_what_it_names(web, tmp_path):
         assert read_frames(item.path, lambda count: [0, count - 1]).shape == (2, 48, 64, 3)
     with pytest.raises(VideoError, match="lists/absent.mp4': cannot be fetched .HTTP 404"):
         read_frames(items[2].path, lambda count: [0])
+    with pytest.raises(DataError, match="lists/' is a folder, and those are listed at s3:// and gs:// only"):
+        remote.files(web.url("lists/"))
