@@ -24,9 +24,9 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
-    from engine import summary
     from engine.configuration import configure
-    from engine.exporter import export
+    from engine.export.write import export
+    from engine.graph import summary
     from engine.predictor import Trained
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"))
     if args.summary:

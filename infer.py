@@ -28,12 +28,14 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     from datareader import lists
-    from engine import Predictor, exported, summary
+    from engine import Predictor
     from engine.configuration import configure
-    from metrics import report
-    from utils import remote
-    from utils.config import describe
-    from utils.files import writable_folder
+    from engine.export import run as exported
+    from engine.graph import summary
+    from reports import tables as report
+    from storage import addresses
+    from storage.files import writable_folder
+    from utils.config.reading import describe
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
     if args.exported:
         _, model, config = exported.configure(args.exported, overrides, args.model_name)
@@ -52,7 +54,7 @@ def main(argv=None):
                           args.tensorrt)
     print(describe(predictor.config, "infer"))
     results = predictor.predict(clips, topk=args.infer_topk)
-    paths = report.write_inference(remote.join(args.save_dir, f"{predictor.model.name}_infer_result"), results)
+    paths = report.write_inference(addresses.join(args.save_dir, f"{predictor.model.name}_infer_result"), results)
     for result in results[::args.log_interval] if args.log_interval > 0 else []:
         print(report.text(result, min(args.infer_topk, predictor.config.MODEL.topk)))
     failed = sum("error" in result for result in results)

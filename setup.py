@@ -4,13 +4,15 @@ from setuptools import find_packages, setup
 # paddle2onnx imports packaging and does not ask for it; of 2.1 it is known that it installs nothing while it converts.
 ONNX = ["paddle2onnx>=2.1,<2.2", "onnx>=1.16.1", "onnxruntime>=1.17", "packaging"]
 
+ROOMS = ["datareader", "dataset", "engine", "metrics", "models", "paddle_video_zoo", "reports", "serving", "storage", "utils"]
+
 setup(
     name="paddle-video-zoo",
     version="0.1.0",
     description="Video classification on PaddlePaddle's static graph: train, test, infer, by model name",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["datareader*", "dataset*", "engine*", "metrics*", "models*", "utils*"]),
+    packages=find_packages(include=[f"{room}*" for room in ROOMS]),
     install_requires=[
         "av>=14",
         "filelock>=3.12",

@@ -20,11 +20,12 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
-    from engine import evaluator, summary
+    from engine import evaluator
     from engine.configuration import choose_gpu, configure
-    from engine.distributed import joined
-    from utils.config import describe
-    from utils.files import writable_folder
+    from engine.distributed.launch import joined
+    from engine.graph import summary
+    from storage.files import writable_folder
+    from utils.config.reading import describe
     overrides = cli.overrides(args, (args.batch_size, "TEST.batch_size"))
     model, config = configure(args.model_name, args.config, overrides, weights=args.weights)
     if args.summary:

@@ -40,13 +40,14 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
-    from engine import summary, weights
     from engine.configuration import choose_gpu, class_names, configure
-    from engine.distributed import joined
+    from engine.distributed.launch import joined
+    from engine.graph import summary
     from engine.trainer import Trainer
-    from utils import remote
-    from utils.config import describe
-    from utils.files import writable_folder
+    from engine.weights import load as weights
+    from storage import addresses
+    from storage.files import writable_folder
+    from utils.config.reading import describe
     fixed = args.fix_random_seed if args.fix_random_seed is not None else args.enable_ce
     overrides = cli.overrides(args, (args.batch_size, "TRAIN.batch_size", "VALID.batch_size"), (args.epoch, "TRAIN.epoch"),
                               (args.learning_rate, "TRAIN.learning_rate"), (fixed, "TRAIN.fix_random_seed"))
@@ -57,7 +58,7 @@ def main(argv=None):
     if args.check_data:
         from dataset.check import check_config
         modes = ("train", "valid") if args.valid_interval > 0 else ("train",)
-        return check_config(config, class_names(config), remote.join(args.save_dir, "check_data.csv"), modes)
+        return check_config(config, class_names(config), addresses.join(args.save_dir, "check_data.csv"), modes)
     for source in (args.resume, args.pretrain):
         if source and source.lower() != "none":
             weights.file_of(source, model.name)             # a missing one is noticed before a graph is built for it

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from datareader.sampling import frame_indices, segment_starts
-from datareader.transforms import CropResize, centre_offset, scaled_size
-from datareader.video import read_frames
+from datareader.clips.sampling import frame_indices, segment_starts
+from datareader.clips.transforms import CropResize, centre_offset, scaled_size
+from datareader.clips.video import read_frames
 from utils import cli
 
 FRAMES, TARGET = 300, 224

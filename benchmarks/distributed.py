@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from engine import distributed
 from engine.configuration import configure
-from engine.graph import Device, Graph
+from engine.distributed import group as distributed
+from engine.graph.device import Device
+from engine.graph.program import Graph
 
 SIZES = {"alone": None, "1": 1, "1 Mi": 1 << 20, "8 Mi": 8 << 20, "all": 1 << 40}
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from datareader import READERS, Loader, tfrecord
+from datareader import READERS, Loader
+from datareader.features import tfrecord
 from dataset.youtube8m.synthetic import videos
 from dataset.youtube8m.tf2pkl import old_record, write_pickle
 from engine.configuration import configure
 from metrics.youtube8m import YouTube8M
-from utils import unpickle
+from utils.pickles import safe as unpickle
 
 
 def seconds(function, *args):

@@ -34,7 +34,7 @@ def values(shapes):
 
 def trained():
     from engine.configuration import configure
-    from engine.graph import Graph
+    from engine.graph.program import Graph
     from engine.predictor import Trained
     model, config = configure("TSN", None, OVERRIDES)
     return Trained("TSN", None, values(Graph(model(config, "infer")).shapes), OVERRIDES, use_gpu=False)
@@ -42,8 +42,8 @@ def trained():
 
 def our_step(way, folder):
     """A function without arguments that returns the logits."""
-    from engine.exported import Exported
-    from engine.exporter import made_up
+    from engine.export.run import Exported
+    from engine.export.write import made_up
     form, precision = OURS[way]
     network = Exported(folder / form, use_gpu=False, precision=precision) if form else trained()
     feed = made_up(network.model)[1]
@@ -93,7 +93,8 @@ def main():
     args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     import utils.runtime  # noqa: F401  (the threads, for all processes)
-    from engine import compat, exporter
+    from engine.export import write as exporter
+    from engine.graph import compat
     with tempfile.TemporaryDirectory() as folder:
         network = trained()
         for form in ("paddle", "onnx"):

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from datareader.transforms import centre_offset, scale, scaled_size
-from datareader.video import read_frames
+from datareader.clips.transforms import centre_offset, scale, scaled_size
+from datareader.clips.video import read_frames
 from utils import cli
 
 SOURCES = ((1920, 1080), (1280, 720), (854, 480), (640, 360), (480, 320), (320, 240))

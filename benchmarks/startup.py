@@ -23,10 +23,11 @@ def prepare(name, folder):
     """Weights, and both exports."""
     import numpy as np
 
-    from engine import exporter, formats
     from engine.configuration import configure
-    from engine.graph import Graph
+    from engine.export import write as exporter
+    from engine.graph.program import Graph
     from engine.predictor import Trained
+    from engine.weights import formats
     model, config = configure(name, None, overrides(name))
     shapes = Graph(model(config, "infer")).shapes
     rng = np.random.default_rng(0)
@@ -43,8 +44,8 @@ def child(name, way, folder):
     def stamp():
         stamps.append((time.process_time(), time.perf_counter()))
 
-    from engine.exported import Exported
-    from engine.exporter import made_up
+    from engine.export.run import Exported
+    from engine.export.write import made_up
     from engine.predictor import Trained
     stamp()
     if way == "weights":

@@ -46,7 +46,7 @@ def our_steps(name, batch, folder):
 
     from benchmarks.data import landscape, make_clip
     from engine.configuration import configure
-    from engine.progress import StopRequest
+    from engine.stop import StopRequest
     from engine.trainer import Trainer
     logging.getLogger("zoo").setLevel(logging.WARNING)
     make_clip(folder / "clip.mp4", 12, (144, 112), landscape((144, 112)))

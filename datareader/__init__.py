@@ -1,7 +1,7 @@
 """From files to batches. Readers know nothing of Paddle programs. Adding a reader: a file here, a line in `READERS`."""
-from datareader.kinetics import ClipDataset
+from datareader.clips.dataset import ClipDataset
+from datareader.features.dataset import FeatureDataset
 from datareader.loader import Loader
-from datareader.youtube8m import FeatureDataset
 
 READERS = {"clips": ClipDataset, "features": FeatureDataset}        # by the reader family of the model
 

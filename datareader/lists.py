@@ -5,7 +5,7 @@
     /data/new/clip.mp4                      a clip to classify needs no label
     /data/yt8m/train0093.tfrecord           a shard of many videos' features carries their labels
 
-A list, and each file in it, may be at an address (utils/remote.py); entries of a remote list are relative to its folder too.
+A list, and each file in it, may be at an address (storage/addresses.py); entries of a remote list are relative to its folder too.
 """
 import csv
 import os
@@ -13,7 +13,7 @@ import re
 from collections import namedtuple
 from pathlib import Path
 
-from utils import remote
+from storage import addresses
 from utils.errors import DataError, ObjectError
 
 Item = namedtuple("Item", "path label name")    # label None: inside the pickle, or not known; name: as the list wrote it
@@ -34,7 +34,7 @@ def numbered_lines(path, key):
     if not path:
         raise DataError(f"{key} is not set; {_remedy(key)}")
     try:
-        with remote.reading(path) as file:
+        with addresses.reading(path) as file:
             lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
     except ObjectError as error:
         raise DataError(f"list {error} (asked for by {key})") from error
@@ -63,7 +63,7 @@ def _remedy(key):
 
 def is_pickle(name, fallback):
     """Whether a listed file is a Kinetics pickle: by its ending, else by the `fallback` format."""
-    ending = remote.suffix(name)
+    ending = addresses.suffix(name)
     return ending in PICKLES or (ending not in CLIPS and fallback == "pkl")
 
 
@@ -73,13 +73,13 @@ def read_clip_list(path, key, num_classes, labelled=True, data_root=None, fallba
     lines = numbered_lines(path, key)
     parsed = [_parse(line, f"list '{path}', line {number}", num_classes, labelled, fallback) for number, line in lines]
     base = _base(path, data_root, [name for name, _ in parsed[:20]])
-    return [Item(remote.join(base, name), label, name) for name, label in parsed]
+    return [Item(addresses.join(base, name), label, name) for name, label in parsed]
 
 
 def _parse(line, where, num_classes, labelled, fallback):
     fields = line.rsplit(maxsplit=1)
     if len(fields) < 2 or not re.fullmatch(r"[+-]?[0-9]{1,9}", fields[1]):
-        if labelled and (not is_pickle(line, fallback) or remote.suffix(fields[0]) in CLIPS):
+        if labelled and (not is_pickle(line, fallback) or addresses.suffix(fields[0]) in CLIPS):
             raise DataError(f"{where}: '{line}' has no label; expected `path label`, for example `clips/run.mp4 3`")
         return line, None
     name, label = fields[0], int(fields[1])
@@ -90,11 +90,11 @@ def _parse(line, where, num_classes, labelled, fallback):
 
 def _base(path, data_root, names):
     if data_root:
-        if not remote.is_remote(data_root) and not Path(data_root).is_dir():
+        if not addresses.is_remote(data_root) and not Path(data_root).is_dir():
             raise DataError(f"data_root '{data_root}' is not a folder")
         return data_root
-    beside, here = remote.parent(path), Path()
-    if remote.is_remote(path):
+    beside, here = addresses.parent(path), Path()
+    if addresses.is_remote(path):
         return beside
     only_here = any(os.path.exists(here / name) for name in names) and not any(os.path.exists(beside / name) for name in names)
     return here if only_here else beside
@@ -104,13 +104,13 @@ def read_shard_list(path, key, data_root=None):
     """Items of a list of feature shards: the whole line is a path; relative ones start as in `read_clip_list`."""
     lines = read_lines(path, key)
     base = _base(path, data_root, lines[:20])
-    return [Item(remote.join(base, line), None, line) for line in lines]
+    return [Item(addresses.join(base, line), None, line) for line in lines]
 
 
 def require(paths):
     """DataError unless these files, folders and addresses are there."""
     for path in paths:
-        if not remote.exists(path):
+        if not addresses.exists(path):
             raise DataError(f"--video_path '{path}' does not exist; give a file, a folder, or an address of one")
 
 
@@ -122,7 +122,7 @@ def find_clips(paths):
 def find_shards(paths):
     """Items of feature shards and folders of them; DataError for a clip, which these models cannot see."""
     for path in paths:
-        if remote.suffix(path) in CLIPS:
+        if addresses.suffix(path) in CLIPS:
             raise DataError(f"--video_path '{path}' is a clip, but this model classifies YouTube-8M features, not pixels: give feature "
                             f"shards ({', '.join(SHARDS)}) or a --filelist of them; TSN and STNET classify clips")
     return _find(paths, SHARDS, f"no feature shard ({', '.join(SHARDS)})")
@@ -132,7 +132,7 @@ def _find(paths, endings, nothing):
     items = []
     require(paths)
     for path in paths:
-        if remote.is_remote(path) or Path(path).is_dir():
+        if addresses.is_remote(path) or Path(path).is_dir():
             items += [Item(found, None, str(found)) for found in _inside(path, endings, nothing)]
         else:
             items.append(Item(Path(path), None, str(path)))
@@ -142,12 +142,12 @@ def _find(paths, endings, nothing):
 def _inside(folder, endings, nothing):
     """The files of a folder, or at an address, that end so."""
     try:
-        found = remote.files(folder) if remote.is_remote(folder) else sorted(Path(folder).rglob("*"))
+        found = addresses.files(folder) if addresses.is_remote(folder) else sorted(Path(folder).rglob("*"))
     except ObjectError as error:
         raise DataError(f"--video_path {error}") from error
     if found == [folder]:
         return found
-    found = [path for path in found if remote.suffix(path) in endings]
+    found = [path for path in found if addresses.suffix(path) in endings]
     if not found:
         raise DataError(f"--video_path '{folder}': the folder holds {nothing}")
     return found
@@ -156,7 +156,7 @@ def _inside(folder, endings, nothing):
 def read_names(path):
     """Class names in index order from a text file: `name` lines, or `name index` / `index name` lines that spell it out;
     or from YouTube-8M's vocabulary.csv."""
-    if remote.suffix(path) == ".csv":
+    if addresses.suffix(path) == ".csv":
         return _vocabulary(path)
     lines = read_lines(path, "class names")
     fields = [line.split() for line in lines]
@@ -171,7 +171,7 @@ def read_names(path):
 def _vocabulary(path):
     """Names from a CSV file with the columns Index and Name; a few classes have no name, but each a KnowledgeGraphId."""
     try:
-        with remote.reading(path) as copy, open(copy, encoding="utf-8", newline="") as file:
+        with addresses.reading(path) as copy, open(copy, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         names = {int(row["Index"]): row["Name"] or row["KnowledgeGraphId"] for row in rows}
     except ObjectError as error:

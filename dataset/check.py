@@ -17,14 +17,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from datareader import lists
-from datareader.kinetics import decode_jpeg, read_pickle
-from datareader.video import probe, read_frames
+from datareader.clips.dataset import decode_jpeg, read_pickle
+from datareader.clips.video import probe, read_frames
 from dataset.conversion import each
 from dataset.verdict import verdict
-from utils import cli, remote
-from utils.clip_settings import ClipConfig
+from storage import addresses
+from storage.files import replacing
+from utils import cli
+from utils.config.clips import ClipConfig
 from utils.errors import ConfigError, DataError, ObjectError, VideoError
-from utils.files import replacing
 
 log = logging.getLogger("zoo")
 
@@ -50,7 +51,8 @@ class Sample:
 def read_samples(called, filelist, data_root=None, key="LIST"):
     """A Sample for each line of a list, files not yet opened; `key` is who asks for the list. Raises DataError."""
     items = lists.read_clip_list(filelist, key, 0, labelled=False, data_root=data_root)
-    return [Sample(called, item.name, str(item.path if remote.is_remote(item.path) else item.path.resolve()), item.label) for item in items]
+    return [Sample(called, item.name, str(item.path if addresses.is_remote(item.path) else item.path.resolve()), item.label)
+            for item in items]
 
 
 def check(samples, num_classes=None, workers=2, fallback="mp4"):
@@ -77,7 +79,7 @@ def _inspect(job):
     path, pickled = job
     size = {"bytes": 0}
     try:
-        with remote.reading(path) as file:
+        with addresses.reading(path) as file:
             size = {"bytes": os.path.getsize(file) if file.is_file() else 0}
             return size | (_pickle_facts(path) if pickled else _clip_facts(path))
     except (ObjectError, VideoError) as error:
@@ -109,7 +111,7 @@ def _twins(sizes, workers):
 
 
 def _hash(path):
-    with remote.reading(path) as copy, open(copy, "rb") as file:
+    with addresses.reading(path) as copy, open(copy, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from storage.files import replacing
 from utils.errors import DataError, VideoError
-from utils.files import replacing
 
 
 def each(function, jobs, workers, title):

@@ -17,10 +17,12 @@ import yaml
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from datareader import lists, video
-from utils import cli, remote
+from datareader import lists
+from datareader.clips import video
+from storage import addresses
+from storage.files import replacing, writable_folder
+from utils import cli
 from utils.errors import ConfigError, DataError
-from utils.files import replacing, writable_folder
 
 MINIMUM = 2                     # clips of a class: one to learn from, one to check with
 
@@ -116,7 +118,7 @@ def make(folder, share=0.2, out=None, seed=0):
     if not 0 < share < 1:
         raise ConfigError(f"--val '{share}': expected a share between 0 and 1, for example 0.2")
     found, out = find(folder), folder if out is None else out
-    if remote.is_remote(out):
+    if addresses.is_remote(out):
         raise ConfigError(f"--out '{out}' is an address; the lists are written into a folder of this machine: name one")
     writable_folder(out, "--out")
     bad = unreadable([path for clips in found.values() for path in clips])

@@ -23,10 +23,10 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from datareader.clips.sampling import segment_starts
+from datareader.clips.transforms import scaled_size
+from datareader.clips.video import FORMATS, probe, read_frames
 from datareader.lists import CLIPS
-from datareader.sampling import segment_starts
-from datareader.transforms import scaled_size
-from datareader.video import FORMATS, probe, read_frames
 from dataset.conversion import convert_all, write_failures, writing
 from utils import cli
 from utils.errors import ConfigError, DataError, VideoError

@@ -5,8 +5,8 @@ import logging
 import numpy as np
 
 from datareader.loader import too_many_bad
-from utils import remote
-from utils.files import replacing
+from storage import addresses
+from storage.files import replacing
 
 log = logging.getLogger("zoo")
 
@@ -31,10 +31,10 @@ def write(folder, mode, loader):
     """Write them to <folder>/bad_samples.csv, this mode's rows replacing its earlier ones."""
     if not loader.bad:
         return
-    path, dataset = remote.join(folder, "bad_samples.csv"), loader.dataset
+    path, dataset = addresses.join(folder, "bad_samples.csv"), loader.dataset
     rows = []
-    if remote.exists(path):
-        with remote.reading(path) as earlier, open(earlier, encoding="utf-8", newline="") as file:
+    if addresses.exists(path):
+        with addresses.reading(path) as earlier, open(earlier, encoding="utf-8", newline="") as file:
             rows = [row for row in list(csv.reader(file))[1:] if row and row[0] != mode]
     rows += [[mode, dataset.name(index), reason] for index, reason in sorted(loader.bad.items())]
     with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:

@@ -3,12 +3,14 @@ import logging
 from pathlib import Path
 
 from datareader import lists
-from engine import checkpoint, compat, formats
+from engine.checkpoints import files as checkpoint
+from engine.graph import compat
+from engine.weights import formats
 from models import find
-from utils import config as configs
-from utils import download, remote
+from storage import addresses, cache
+from storage.files import parse_json
+from utils.config import reading as configs
 from utils.errors import ConfigError, ObjectError
-from utils.files import parse_json
 
 log = logging.getLogger("zoo")
 
@@ -46,8 +48,8 @@ def configure(name=None, config=None, overrides=None, weights=None):
 
 def _without_configuration(weights):
     """What to say of weights that do not tell their model. Raises WeightsError where they are not there."""
-    if not download.is_object(weights):
-        formats.found(download.fetch(weights))
+    if not cache.is_object(weights):
+        formats.found(cache.fetch(weights))
     return f"'{weights}' does not say (checkpoints of this zoo do); "
 
 
@@ -66,7 +68,7 @@ def class_names(config, source=None):
     state = checkpoint.state_of(checkpoint.resolve(source, model.name)) if isinstance(source, str | Path) else None
     travelling = [str(name) for name in (state or {}).get("class_names", [])]
     theirs = travelling and model.class_names == (state["config"].get("MODEL") or {}).get("class_names")
-    if model.class_names and not (theirs and not remote.exists(model.class_names)):         # theirs may have stayed behind
+    if model.class_names and not (theirs and not addresses.exists(model.class_names)):         # theirs may have stayed behind
         names, origin = lists.read_names(model.class_names), model.class_names
     elif len(travelling) == model.num_classes:
         if labels:
@@ -85,7 +87,7 @@ def class_names(config, source=None):
 
 def _json_names(path):
     try:
-        with remote.reading(path) as file:
+        with addresses.reading(path) as file:
             names = parse_json(file.read_text(encoding="utf-8"))
     except (ObjectError, OSError, ValueError) as error:
         raise ConfigError(f"INFER.kinetics_labels '{path}' cannot be read: {error}") from error

@@ -5,12 +5,16 @@ from functools import partial
 from tqdm import tqdm
 
 from datareader import READERS, loader_for
-from engine import bad_samples, views, weights
+from engine import bad_samples, views
 from engine.configuration import class_names
-from engine.distributed import Group
-from engine.graph import Device, Graph
-from metrics import METRICS, REPORTS, report
-from utils import remote
+from engine.distributed.group import Group
+from engine.graph.device import Device
+from engine.graph.program import Graph
+from engine.weights import load as weights
+from metrics import METRICS
+from reports import REPORTS
+from reports import tables as report
+from storage import addresses
 from utils.errors import DataError, RemoteError
 
 log = logging.getLogger("zoo")
@@ -88,7 +92,7 @@ def _report(model, config, source, metric, written, loader, save_dir):
     scored = len(dataset) - len(loader.bad)
     bad = [{"id": dataset.name(index), "error": reason} for index, reason in sorted(loader.bad.items())]
     paths = written.write(save_dir, model.name, class_names(config, source), metric)
-    paths.append(report.write_json(remote.join(save_dir, f"{model.name}_test_result.json"),
+    paths.append(report.write_json(addresses.join(save_dir, f"{model.name}_test_result.json"),
                                    {**result, "scored": scored, "listed": len(dataset), "unreadable": bad}))
     for sample in bad:
         log.error("not scored: %s", sample["error"])

@@ -2,11 +2,13 @@
 from tqdm import tqdm
 
 from datareader import READERS, loader_for
-from engine import views, weights
+from engine import views
 from engine.configuration import choose_gpu, class_names, configure
-from engine.exported import Exported
-from engine.graph import Device, Graph
-from metrics import report
+from engine.export.run import Exported
+from engine.graph.device import Device
+from engine.graph.program import Graph
+from engine.weights import load as weights
+from reports import tables as report
 from utils.errors import ConfigError, RemoteError
 
 

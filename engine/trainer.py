@@ -3,7 +3,7 @@
     list -> loader -> train graph (one scope with the valid graph) -> log, validate, checkpoint, best
 Everything random is a function of (seed, epoch, step), and the rate of the step, so that a checkpoint and the list are
 enough to go on bit for bit on a CPU. Under a launcher every process runs this loop on its slice of each batch
-(engine/distributed.py); process 0 alone writes.
+(engine/distributed/group.py); process 0 alone writes.
 """
 import logging
 import secrets
@@ -16,16 +16,22 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from datareader import READERS, loader_for
-from datareader.balance import balanced
-from engine import bad_samples, checkpoint, compat, weights
+from datareader.clips.balance import balanced
+from engine import bad_samples
+from engine.checkpoints import files as checkpoint
+from engine.checkpoints.manager import Kept
 from engine.configuration import class_names
-from engine.distributed import Group, divisible
+from engine.distributed.group import Group
+from engine.distributed.launch import divisible
 from engine.evaluator import evaluate, gathered
-from engine.graph import Device, Graph
-from engine.kept import Kept
-from engine.progress import Interrupted, Meter, StopRequest
+from engine.graph import compat
+from engine.graph.device import Device
+from engine.graph.program import Graph
+from engine.meter import Meter
+from engine.stop import Interrupted, StopRequest
+from engine.weights import load as weights
 from metrics import METRICS
-from utils import remote
+from storage import addresses
 from utils.errors import ConfigError, DataError, RemoteError, TrainingError
 
 log = logging.getLogger("zoo")
@@ -38,7 +44,7 @@ class Trainer:
 
     def __init__(self, model_class, config, save_dir="checkpoints", use_gpu=False, log_interval=10, valid_interval=1,
                  keep_checkpoints=0, patience=0, group=None, amp=None):
-        self.config, self.save_dir, self.group = config, remote.join(save_dir), group or Group()
+        self.config, self.save_dir, self.group = config, addresses.join(save_dir), group or Group()
         self.log_interval, self.valid_interval, self.patience = log_interval, valid_interval, patience
         self.model = model_class(config, "train", self.group.world * config.TRAIN.accumulate_steps)
         self.kept = Kept(self.save_dir, self.model.name, keep_checkpoints)
@@ -134,8 +140,8 @@ class Trainer:
         if changed:
             log.warning("the continuation is not exact, since the checkpoint was made with other settings: %s", "; ".join(changed))
         log.info("resumed '%s': epoch %d, batch %d, step %d", prefix, self.epoch, self.batch, self.step)
-        if self.best and remote.parent(prefix) != self.save_dir:
-            log.info("its best so far, epoch %s, stays in '%s' until one here is better", self.best.get("epoch"), remote.parent(prefix))
+        if self.best and addresses.parent(prefix) != self.save_dir:
+            log.info("its best so far, epoch %s, stays in '%s' until one here is better", self.best.get("epoch"), addresses.parent(prefix))
 
     def run(self):
         """Train up to TRAIN.epoch epochs; returns the history of results. Ctrl-C saves, says how to go on, and raises."""

@@ -11,8 +11,8 @@ from paddle.nn.initializer import KaimingNormal, KaimingUniform, Normal
 from pydantic import Field, PositiveInt, model_validator
 
 from models.features import FeatureModel, dropout, l2_normalize
-from models.layers import linear, parameter
-from utils.feature_settings import FeatureConfig, FeatureListSection
+from models.layers.named import linear, parameter
+from utils.config.features import FeatureConfig, FeatureListSection
 
 
 class AttentionClusterSection(FeatureListSection):

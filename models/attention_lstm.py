@@ -7,11 +7,11 @@ from paddle.nn.initializer import Constant, XavierUniform
 from paddle.regularizer import L2Decay
 from pydantic import Field, PositiveInt
 
-from models import precision
 from models.features import FeatureModel, dropout, real_frames
-from models.layers import linear, parameter
-from models.lstm import pad, peephole_lstm
-from utils.feature_settings import FeatureConfig, FeatureListSection, FeatureTrainSection
+from models.layers import precision
+from models.layers.lstm import pad, peephole_lstm
+from models.layers.named import linear, parameter
+from utils.config.features import FeatureConfig, FeatureListSection, FeatureTrainSection
 
 
 class AttentionLSTMSection(FeatureListSection):

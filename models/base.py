@@ -5,9 +5,9 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from models import resnet
-from models.tuning import Tuning
-from utils.clip_settings import ClipConfig
+from models.layers import resnet
+from models.layers.tuning import Tuning
+from utils.config.clips import ClipConfig
 from utils.errors import DataError
 
 
@@ -18,7 +18,7 @@ class Model:
     slug = ""                   # stem of its config file and scripts
     title = ""                  # one line for `--help` and the README
     data = ""                   # reader family: "clips" or "features"
-    settings = None             # the configuration class of utils/settings.py
+    settings = None             # the configuration class of utils/config/schema.py
     head = ()                   # prefixes of the classifier's parameters: re-initialised for another class count
     not_in_backbone = ()        # substrings of the parameters that a pretrained backbone does not provide; (): it has none
     onednn = True               # whether oneDNN makes its inference on a CPU faster

@@ -7,10 +7,10 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from models import precision
 from models.base import Model
+from models.layers import precision
+from utils.config.features import FeatureConfig
 from utils.errors import DataError
-from utils.feature_settings import FeatureConfig
 
 
 def dequantise(x, offset=4.0 / 512.0 - 2.0):

@@ -12,8 +12,8 @@ from paddle.regularizer import L2Decay
 from pydantic import Field, model_validator
 
 from models.features import FeatureModel, dequantise, dropout, l2_normalize, real_frames
-from models.layers import counted_batch_norm, linear, parameter
-from utils.feature_settings import FeatureConfig, FeatureModelSection, FeatureTrainSection, read_eigenvalues
+from models.layers.named import counted_batch_norm, linear, parameter
+from utils.config.features import FeatureConfig, FeatureModelSection, FeatureTrainSection, read_eigenvalues
 
 
 class NextvladSection(FeatureModelSection):

@@ -10,9 +10,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle.nn.initializer import Constant, Uniform
 
-from models import resnet
 from models.base import ClipModel
-from models.layers import classifier, convolve, counted_batch_norm, parameter
+from models.layers import resnet
+from models.layers.named import classifier, convolve, counted_batch_norm, parameter
 
 
 def biased_conv(x, name, channels, kernel, groups=1):

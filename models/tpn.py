@@ -11,11 +11,12 @@ import paddle.nn.functional as F
 from paddle.nn.initializer import Constant, Normal, XavierUniform
 from pydantic import Field, field_validator
 
-from models import resnet3d, tpn_names
 from models.base import ClipModel
-from models.layers import conv_norm, convolve, linear, parameter
-from models.resnet import FEATURES
-from utils.clip_settings import ClipConfig, ClipEvalSection, ClipInferSection, ClipModelSection, ClipTrainSection
+from models.layers import resnet3d
+from models.layers.named import conv_norm, convolve, linear, parameter
+from models.layers.resnet import FEATURES
+from models.names import tpn as tpn_names
+from utils.config.clips import ClipConfig, ClipEvalSection, ClipInferSection, ClipModelSection, ClipTrainSection
 
 WIDTH = 1024                                                              # channels of a level inside the pyramid
 

@@ -5,9 +5,9 @@ One clip (by default one frame) from each of `seg_num` equal parts of the video 
 """
 import paddle
 
-from models import resnet
 from models.base import ClipModel
-from models.layers import classifier
+from models.layers import resnet
+from models.layers.named import classifier
 
 
 def tsn(image, classes, depth, training):

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 
-from utils import download
+from storage import cache
 from utils.errors import ConfigError, ZooError, nearest, public
 
 log = logging.getLogger("zoo")
@@ -101,7 +101,7 @@ def arguments(parser, argv):
     args = parser.parse_args(argv)
     if args.list_weights:
         from models import MODELS, find  # loads Paddle, which --help need not
-        print(download.listing([find(args.model_name).name] if args.model_name else list(MODELS)))
+        print(cache.listing([find(args.model_name).name] if args.model_name else list(MODELS)))
         sys.exit(0)
     log.info("%s", args)
     return args

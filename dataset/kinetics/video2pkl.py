@@ -20,14 +20,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from datareader import lists
-from datareader.transforms import scale, scaled_size
-from datareader.video import read_frames
+from datareader.clips.transforms import scale, scaled_size
+from datareader.clips.video import read_frames
 from dataset.conversion import convert_all, write_failures, writing
 from dataset.kinetics.generate_label import annotations
 from dataset.youtube8m.tf2pkl import instructions
 from utils import cli
 from utils.errors import DataError, VideoError
-from utils.lazy_pickle import outline
+from utils.pickles.lazy import outline
 
 LABELS = "kinetics400_label.txt"
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")

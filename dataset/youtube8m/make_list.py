@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from storage.files import replacing
 from utils import cli
 from utils.errors import DataError
-from utils.files import replacing
 
 log = logging.getLogger("zoo")
 

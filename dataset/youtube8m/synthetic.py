@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from datareader import tfrecord
+from datareader.features import tfrecord
 from dataset.youtube8m.tf2pkl import old_record, write_pickle
 from utils import cli
 

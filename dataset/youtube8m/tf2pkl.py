@@ -18,10 +18,10 @@ import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from datareader.tfrecord import parse_sequence_example, records
+from datareader.features.tfrecord import parse_sequence_example, records
+from storage.files import replacing
 from utils import cli
 from utils.errors import DataError
-from utils.files import replacing
 
 CLASSES, FRAMES = 3862, 300             # of the 2018 vocabulary; all rows are stored, `nframes` says how many to use
 log = logging.getLogger("zoo")

@@ -1,7 +1,7 @@
 """Random resized crops and colours: inside their ranges, the same for all frames of a clip, a function of the generator alone."""
 import numpy as np
 
-from datareader.transforms import AREA, RATIO, YIQ, CropResize, colour_matrix, resized_window
+from datareader.clips.transforms import AREA, RATIO, YIQ, CropResize, colour_matrix, resized_window
 
 
 def noise(height=48, width=64):

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from datareader.video import probe, read_frames
+from datareader.clips.video import probe, read_frames
 from support.clips import damage, picture, write_clip
 from utils.errors import VideoError
 

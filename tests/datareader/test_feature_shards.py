@@ -5,11 +5,11 @@ import pickle
 import numpy as np
 import pytest
 
-from datareader import youtube8m
+from datareader.features import dataset as youtube8m
+from datareader.features.dataset import FeatureDataset
+from datareader.features.shards import Recent
+from datareader.features.tfrecord import sequence_example, write
 from datareader.loader import Loader
-from datareader.shards import Recent
-from datareader.tfrecord import sequence_example, write
-from datareader.youtube8m import FeatureDataset
 from dataset.youtube8m.synthetic import videos, write_shard
 from dataset.youtube8m.tf2pkl import old_record
 from engine.configuration import configure

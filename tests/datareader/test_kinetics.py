@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from datareader import loader_for
-from datareader.kinetics import ClipDataset, read_pickle
+from datareader.clips.dataset import ClipDataset, read_pickle
 from datareader.lists import Item
 from support import tiny
-from utils.clip_settings import ClipConfig
+from utils.config.clips import ClipConfig
 from utils.errors import VideoError
 
 KEYS = {"num_classes": 2, "seg_num": 3, "seglen": 2}

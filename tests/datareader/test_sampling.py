@@ -3,8 +3,8 @@ import cv2
 import numpy as np
 import pytest
 
-from datareader.sampling import frame_indices, segment_starts, stride_indices
-from datareader.transforms import CropResize, centre_offset, scale, scaled_size
+from datareader.clips.sampling import frame_indices, segment_starts, stride_indices
+from datareader.clips.transforms import CropResize, centre_offset, scale, scaled_size
 from utils.errors import DataError
 
 

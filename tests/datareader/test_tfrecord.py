@@ -3,7 +3,7 @@ import struct
 import numpy as np
 import pytest
 
-from datareader.tfrecord import LONGEST, masked_crc, parse_sequence_example, records, sequence_example, write
+from datareader.features.tfrecord import LONGEST, masked_crc, parse_sequence_example, records, sequence_example, write
 from utils.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from av.packet import PacketSideData
 
-from datareader.video import probe, read_frames
+from datareader.clips.video import probe, read_frames
 from support.clips import SIZE, damage, encode, picture, write_clip
 from utils.errors import VideoError
 

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 
 from datareader import loader_for
-from datareader.kinetics import ClipDataset
+from datareader.clips.dataset import ClipDataset
+from datareader.clips.sampling import frame_indices, segment_starts, view_starts
+from datareader.clips.transforms import scale, windows
+from datareader.clips.video import read_frames
 from datareader.lists import Item
-from datareader.sampling import frame_indices, segment_starts, view_starts
-from datareader.transforms import scale, windows
-from datareader.video import read_frames
 from models.tpn import TPN
 from support import clips, tiny
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from datareader import lists
-from datareader.kinetics import decode_jpeg, read_pickle
-from datareader.video import read_frames
+from datareader.clips.dataset import decode_jpeg, read_pickle
+from datareader.clips.video import read_frames
 from dataset.kinetics import generate_label, make_list, video2pkl
 from support.clips import damage, write_clip
 from utils import cli

@@ -5,7 +5,7 @@ import av
 import numpy as np
 import pytest
 
-from datareader.video import probe, read_frames
+from datareader.clips.video import probe, read_frames
 from dataset import transcode
 from support import drivers
 from support.clips import damage, write_clip

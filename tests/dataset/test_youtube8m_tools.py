@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datareader.tfrecord import parse_sequence_example, records, sequence_example, write
+from datareader.features.tfrecord import parse_sequence_example, records, sequence_example, write
 from dataset.youtube8m import make_list, synthetic, tf2pkl
 from metrics.youtube8m import YouTube8M
-from utils import unpickle
 from utils.errors import DataError
+from utils.pickles import safe as unpickle
 
 TOOLS = Path(tf2pkl.__file__).parent
 

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from engine.lifeline import Lifeline
+from engine.distributed.lifeline import Lifeline
 from support.goldens import ROOT
 from utils.errors import ConfigError
 
 TWO = """
 import os, socket, sys, time
-from engine.lifeline import Lifeline, _connect
+from engine.distributed.lifeline import Lifeline, _connect
 fated, fate, port = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 rank = 0 if os.fork() else 1
 if rank:                                        # someone else finds the open port

@@ -8,12 +8,14 @@ import pytest
 from datareader.loader import Loader
 from dataset.youtube8m import synthetic
 from engine.configuration import configure
-from engine.distributed import BUCKET, _buckets, divisible, joined
-from engine.graph import Device, Graph
+from engine.distributed.group import BUCKET, _buckets
+from engine.distributed.launch import divisible, joined
+from engine.graph.device import Device
+from engine.graph.program import Graph
 from engine.trainer import Trainer
 from metrics.accuracy import Accuracy
-from metrics.report import Classification
 from metrics.youtube8m import YouTube8M
+from reports.tables import Classification
 from utils.errors import ConfigError
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from dataset.youtube8m import synthetic
 from engine.configuration import configure
-from engine.graph import Device, Graph
+from engine.graph.device import Device
+from engine.graph.program import Graph
 from support import drivers, launcher, tiny
 
 CLASSES = 6

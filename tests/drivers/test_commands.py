@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from engine import checkpoint
-from engine.graph import Graph
+from engine.checkpoints import files as checkpoint
+from engine.graph.program import Graph
 from support import drivers, goldens, tiny
 from utils import cli
 

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from datareader.tfrecord import sequence_example, write
+from datareader.features.tfrecord import sequence_example, write
 from dataset.youtube8m import synthetic
-from engine import formats
+from engine.weights import formats
 from support import drivers, networks, tiny
 
 NAMES = ["clap", "jump high", "run", "sit", "walk", "wave"]

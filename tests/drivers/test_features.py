@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from datareader.tfrecord import parse_sequence_example, records
+from datareader.features.tfrecord import parse_sequence_example, records
 from dataset.youtube8m import synthetic
 from engine import Predictor
 from engine.configuration import configure

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dataset.quickstart.make_clips import write_clip
-from engine import formats
-from engine.graph import Graph
+from engine.graph.program import Graph
+from engine.weights import formats
 from models import find
 from support import drivers, tiny
 from support.forms import values, write

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from engine.graph import Graph
+from engine.graph.program import Graph
 from models import find
 from support import tiny
 from support.forms import values, write

@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from dataset.youtube8m import synthetic
-from engine import checkpoint
+from engine.checkpoints import files as checkpoint
+from storage import addresses
 from support import drivers, tiny
 from support.s3 import s3  # noqa: F401  (fixture)
-from utils import config, remote
+from utils.config import reading as config
 from utils.errors import CheckpointError, RemoteError
 
 
@@ -173,7 +174,7 @@ def test_an_upload_that_stops_half_way_leaves_no_checkpoint(bucket, tmp_path):
     def upload(ending):
         if ending == ".pdopt":
             raise RemoteError("gone")
-        remote.publish(f"{tmp_path / 'new'}{ending}", f"{prefix}{ending}")
+        addresses.publish(f"{tmp_path / 'new'}{ending}", f"{prefix}{ending}")
 
     with pytest.raises(CheckpointError, match="TSN_latest' was not written: gone; here"):
         checkpoint._replace(prefix, upload, "; here")

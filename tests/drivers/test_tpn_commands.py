@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from datareader.transforms import scale
-from datareader.video import read_frames
+from datareader.clips.transforms import scale
+from datareader.clips.video import read_frames
 from engine import Predictor
 from support import drivers, tiny
 

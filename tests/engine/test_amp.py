@@ -3,10 +3,11 @@ import numpy as np
 import paddle
 import pytest
 
-from engine.compat import check_amp
 from engine.configuration import configure
-from engine.graph import Device, Graph
-from engine.update import Accumulation, LossScale
+from engine.graph.compat import check_amp
+from engine.graph.device import Device
+from engine.graph.program import Graph
+from engine.graph.step import Accumulation, LossScale
 from utils.errors import ConfigError
 
 SMALL = {

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from engine import archives, formats
+from engine.weights import archives, formats
 from utils.errors import WeightsError
 
 WEIGHTS = pickle.dumps({"w": np.array([1, 2])})

@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 import pytest
 
-from engine import checkpoint
+from engine.checkpoints import files as checkpoint
 from utils.errors import CheckpointError
 
 STATE = {"format": 1, "epoch": 3, "batch": 0, "seed": 7, "steps_per_epoch": 2, "best": None, "history": [], "class_names": ["a", "ü"],

@@ -4,8 +4,9 @@ import shutil
 import numpy as np
 import pytest
 
-from engine import formats, weights
-from engine.graph import Graph
+from engine.graph.program import Graph
+from engine.weights import formats
+from engine.weights import load as weights
 from models import MODELS, find
 from support.forms import FORMS, values, write
 from utils import cli
@@ -109,7 +110,7 @@ def test_what_is_no_array_is_reported(tsn, work):
 
 
 def run(capsys, *words):
-    from engine.weights_cli import main
+    from engine.weights.__main__ import main
     with pytest.raises(SystemExit) as stop:
         cli.run(main, [str(word) for word in words])
     output = capsys.readouterr()

@@ -7,10 +7,14 @@ import numpy as np
 import paddle
 import pytest
 
-from engine import Predictor, compat, exporter, sidecar
-from engine.graph import Graph
+from engine import Predictor
+from engine.export import sidecar
+from engine.export import write as exporter
+from engine.graph import compat
+from engine.graph.program import Graph
 from engine.predictor import Trained
-from models import MODELS, folding
+from models import MODELS
+from models.layers import folding
 from support import goldens, networks
 from utils.errors import ConfigError, DataError, WeightsError
 

@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from engine import formats, lodtensor
+from engine.weights import formats, lodtensor
 from support import goldens
 from utils.errors import WeightsError
 
@@ -231,5 +231,5 @@ def test_paddle_reads_what_is_saved(tmp_path):
 
 
 def test_reading_weights_needs_no_paddle():
-    code = "import sys, engine.formats; sys.exit('paddle' in sys.modules)"
+    code = "import sys, engine.weights.formats; sys.exit('paddle' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=goldens.ROOT, check=False).returncode == 0

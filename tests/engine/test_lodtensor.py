@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 
-from engine import formats, lodtensor
+from engine.weights import formats, lodtensor
 from support import goldens
 from utils.errors import WeightsError
 

@@ -2,7 +2,7 @@
 import pytest
 
 from engine import configuration
-from engine.summary import line, summary
+from engine.graph.summary import line, summary
 from models import MODELS, find
 
 

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from engine import formats
+from engine.weights import formats
 from utils.errors import WeightsError
 
 NUMBERS = np.arange(24, dtype=np.float32)

@@ -3,12 +3,13 @@ import numpy as np
 import paddle
 import pytest
 
-from datareader.balance import balanced
+from datareader.clips.balance import balanced
 from datareader.lists import Item
-from engine.graph import Device, Graph
+from engine.graph.device import Device
+from engine.graph.program import Graph
 from engine.trainer import Trainer
 from models import find
-from models.tuning import Tuning
+from models.layers.tuning import Tuning
 from support import tiny
 from utils.errors import ConfigError, DataError
 

@@ -7,14 +7,15 @@ import pytest
 from paddle.nn.initializer import Normal
 
 from datareader import loader_for
-from datareader.kinetics import ClipDataset
+from datareader.clips.dataset import ClipDataset
 from datareader.lists import Item
 from engine import views
 from engine.evaluator import evaluate
-from engine.graph import Device, Graph
+from engine.graph.device import Device
+from engine.graph.program import Graph
 from metrics import Accuracy
 from models.base import ClipModel
-from models.layers import linear, parameter
+from models.layers.named import linear, parameter
 from support import clips
 
 SIZES = {"short_size": 36, "target_size": 32}

@@ -2,9 +2,10 @@
 import numpy as np
 import pytest
 
-from engine import weights
 from engine.configuration import configure
-from engine.graph import Device, Graph
+from engine.graph.device import Device
+from engine.graph.program import Graph
+from engine.weights import load as weights
 from models import find
 from utils.errors import ConfigError, WeightsError
 

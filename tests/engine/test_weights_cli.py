@@ -2,10 +2,10 @@
 import numpy as np
 import pytest
 
-from engine import formats
 from engine.configuration import configure
-from engine.graph import Graph
-from engine.weights_cli import main
+from engine.graph.program import Graph
+from engine.weights import formats
+from engine.weights.__main__ import main
 from utils import cli
 
 SMALL = {"MODEL.cluster_nums": "[2, 2]", "MODEL.hidden_sizes": "[16, 16]", "MODEL.num_classes": 6}

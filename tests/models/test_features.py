@@ -2,12 +2,13 @@
 import numpy as np
 import pytest
 
-from datareader.sampling import stride_indices
-from engine.graph import Device, Graph
+from datareader.clips.sampling import stride_indices
+from engine.graph.device import Device
+from engine.graph.program import Graph
 from models import find
-from utils import config as configs
+from utils.config import reading as configs
+from utils.config.features import read_eigenvalues
 from utils.errors import ConfigError, DataError
-from utils.feature_settings import read_eigenvalues
 
 FEATURES = ("AttentionCluster", "AttentionLSTM", "NEXTVLAD")
 SMALL = {"AttentionCluster": {"seg_num": 4}, "AttentionLSTM": {"embedding_size": 8, "lstm_size": 4},

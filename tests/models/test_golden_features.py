@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from engine.graph import Device, Graph
+from engine.graph.device import Device
+from engine.graph.program import Graph
 from models import find
 from support import goldens
 

@@ -6,11 +6,13 @@ import paddle
 import pytest
 from paddle.nn.initializer import Constant
 
-from engine.graph import Device, Graph
-from models import resnet3d, tpn
-from models.layers import conv_norm, convolve, parameter
-from models.resnet import block_names
-from models.tpn_names import names
+from engine.graph.device import Device
+from engine.graph.program import Graph
+from models import tpn
+from models.layers import resnet3d
+from models.layers.named import conv_norm, convolve, parameter
+from models.layers.resnet import block_names
+from models.names.tpn import names
 from support import goldens, tpn_rule
 
 CASES = goldens.cases("TPN", "n")

@@ -4,8 +4,8 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 
-from models.layers import parameter
-from models.lstm import STEPS, pad, peephole_lstm
+from models.layers.lstm import STEPS, pad, peephole_lstm
+from models.layers.named import parameter
 from support import goldens
 
 WIDTH, SIZE = 5, 6

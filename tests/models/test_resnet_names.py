@@ -2,10 +2,10 @@
 import numpy as np
 import pytest
 
-from engine import weights
-from engine.graph import Graph
+from engine.graph.program import Graph
+from engine.weights import load as weights
 from models import find
-from models.resnet_names import names, translated
+from models.names.resnet import names, translated
 from support.forms import values
 from utils.errors import WeightsError
 

@@ -4,9 +4,11 @@ import paddle
 import pytest
 from paddle.nn.initializer import Constant
 
-from engine.graph import Device, Graph
-from models import resnet, resnet3d, tpn
-from models.layers import linear, parameter
+from engine.graph.device import Device
+from engine.graph.program import Graph
+from models import tpn
+from models.layers import resnet, resnet3d
+from models.layers.named import linear, parameter
 
 
 def config(**sections):

@@ -2,9 +2,10 @@
 import numpy as np
 import pytest
 
-from engine import weights
-from engine.graph import Graph
-from models import resnet, tpn_names
+from engine.graph.program import Graph
+from engine.weights import load as weights
+from models.layers import resnet
+from models.names import tpn as tpn_names
 from models.tpn import TPN
 
 SIZES = {"short_size": 32, "target_size": 32}

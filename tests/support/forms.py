@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from engine import formats, lodtensor
+from engine.weights import formats, lodtensor
 
 FORMS = ("directory", "combined", ".pdparams", ".npz", ".safetensors", ".tar.gz")
 

@@ -16,11 +16,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from datareader.kinetics import decode_jpeg, read_pickle
-from datareader.sampling import frame_indices, segment_starts
-from datareader.shards import Recent, open_shard, pickled_videos
-from datareader.transforms import CropResize
-from datareader.video import probe, read_frames
+from datareader.clips.dataset import decode_jpeg, read_pickle
+from datareader.clips.sampling import frame_indices, segment_starts
+from datareader.clips.transforms import CropResize
+from datareader.clips.video import probe, read_frames
+from datareader.features.shards import Recent, open_shard, pickled_videos
 from dataset.youtube8m.synthetic import videos, write_shard
 from support import tiny
 from support.clips import write_clip

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from engine.configuration import configure
-from engine.graph import Graph
+from engine.graph.program import Graph
 from engine.predictor import Trained
 from models import MODELS
 from support import tiny

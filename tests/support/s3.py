@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from utils import remote, transfer
+from storage import addresses, transfer
 
 BUCKET = "bucket"
 
@@ -52,10 +52,10 @@ def s3(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     for name, value in {**server.environment, "ZOO_CACHE": str(tmp_path / "cache"), "ZOO_REMOTE_DELAY": "0"}.items():
         monkeypatch.setenv(name, value)
-    remote._facts.clear()
+    addresses._facts.clear()
     transfer._filesystem.cache_clear()
     transfer._filesystem("s3").mkdir(BUCKET)
     yield server
     server.stop()
-    remote._facts.clear()
+    addresses._facts.clear()
     transfer._filesystem.cache_clear()

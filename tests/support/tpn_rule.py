@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 
-from models.tpn_names import names
+from models.names.tpn import names
 from support.goldens import FOLDER, rng
 
 CLASSIFIER_SCALE = np.float32(2.0 ** -10)       # rule B: keeps the softmax unsaturated, so that loss and gradients say something

@@ -7,7 +7,7 @@ import yaml
 
 from engine.configuration import class_names, configure
 from models import MODELS
-from utils import config as configs
+from utils.config import reading as configs
 from utils.errors import ConfigError
 
 OLD_STNET = """

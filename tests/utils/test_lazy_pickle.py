@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from utils.errors import DataError
-from utils.lazy_pickle import StoredArray, Stretch, outline
-from utils.unpickle import load
+from utils.pickles.lazy import StoredArray, Stretch, outline
+from utils.pickles.safe import load
 
 SHARED = np.arange(5000, dtype=np.int32)
 BIG = np.arange(60000).astype(np.uint8).reshape(300, 200)

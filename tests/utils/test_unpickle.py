@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from utils.errors import DataError, WeightsError
-from utils.unpickle import load
+from utils.pickles.safe import load
 
 # As Python 2 and numpy 1 wrote {"label": 7, "rows": array([7, 255], uint8)} in protocol 2.
 PYTHON_2 = (b"\x80\x02}(U\x05labelK\x07U\x04rowscnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"

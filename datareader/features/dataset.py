@@ -1,0 +1,146 @@
+"""Features for AttentionCluster, AttentionLSTM and NEXTVLAD: the videos in shards of YouTube-8M features, both kinds mixed.
+
+    list -> shards -> how many videos in each -> index -> (shard, video) -> which frames -> uint8 rows of a padded batch
+Randomness is a function of (seed, epoch, index) alone. In memory are the batches, and where videos lie: of TFRecords eight
+bytes a video, of pickles the structure of 2 * WINDOW shards.
+"""
+from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+
+import numpy as np
+from tqdm import tqdm
+
+from datareader import lists
+from datareader.clips.sampling import stride_indices
+from datareader.features.shards import BrokenShard, Recent, open_shard, pickled_videos
+from utils.errors import DataError
+
+WINDOW = 16                     # shards whose videos are shuffled together
+
+
+class Videos:
+    """The features of a batch: {name: uint8 [B, frames, width]}, zeros after each video's `length` frames (int64 [B])."""
+
+    def __init__(self, features, length):
+        self.features, self.length = features, length
+        self.nbytes = sum(array.nbytes for array in features.values())
+
+    def __setitem__(self, row, video):
+        for name, frames in video.items():
+            self.features[name][row, :len(frames)] = frames
+            self.features[name][row, len(frames):] = 0
+            self.length[row] = len(frames)
+
+    def __getitem__(self, rows):
+        return Videos({name: array[rows] for name, array in self.features.items()}, self.length[rows])
+
+
+class FeatureDataset:
+    """The videos of one mode. `read` gives (frames, labels, id); the loader stores them in a `buffer`."""
+
+    def __init__(self, config, mode, items, seed=0):
+        self.model, self.section, self.items, self.seed = config.MODEL, config.section(mode), items, seed
+        self.training, self.labelled = mode == "train", mode != "infer"
+        self.frames = getattr(self.model, "seg_num", None)                # AttentionCluster samples so many; others read a whole video
+        self.outlines = Recent(pickled_videos, 2 * WINDOW)
+        self.shards = self._open_shards(mode)
+        self.firsts = [0, *accumulate(map(len, self.shards))]             # index of each shard's first video, and the end
+
+    @classmethod
+    def from_config(cls, config, mode, seed=0):
+        """The videos in the shards that the mode's `filelist` names."""
+        section = config.section(mode)
+        return cls(config, mode, lists.read_shard_list(section.filelist, f"{mode.upper()}.filelist", section.data_root), seed)
+
+    @classmethod
+    def from_paths(cls, config, mode, paths):
+        """The videos in shards, or folders of shards, named on the command line."""
+        return cls(config, mode, lists.find_shards(paths))
+
+    def _open_shards(self, mode):
+        """Shards in the order of the list. DataError when more than half of them (outside training: all) cannot be opened."""
+        with ThreadPoolExecutor(self.section.num_reader_threads) as pool:
+            opened = pool.map(self._open, [item.path for item in self.items])
+            shards = list(tqdm(opened, total=len(self.items), desc=f"{mode} shards", unit="shard", disable=None, leave=False))
+        broken = [shard.reason for shard in shards if isinstance(shard, BrokenShard)]
+        if 2 * len(broken) > len(shards) if self.training else len(broken) == len(shards):
+            raise DataError(f"{len(broken)} of {len(shards)} shards of the {mode} list cannot be read: {'; '.join(broken[:3])}")
+        return shards
+
+    def _open(self, path):
+        try:
+            return open_shard(path, self.outlines)
+        except DataError as error:
+            return BrokenShard(str(error))
+
+    def __len__(self):
+        return self.firsts[-1]
+
+    def _locate(self, index):
+        """(position of the shard, position in the shard) of a video."""
+        shard = bisect_right(self.firsts, index) - 1
+        return shard, index - self.firsts[shard]
+
+    def name(self, index):
+        """What messages and results call a video that cannot be read: its shard as the list wrote it, and its place there."""
+        shard, i = self._locate(index)
+        name = self.items[shard].name
+        return name if isinstance(self.shards[shard], BrokenShard) else f"{name}, record {i}"
+
+    def shuffled(self, rng):
+        """The order of an epoch: shards at random, and the videos of each WINDOW of them at random, so that few are open at a time."""
+        shards = rng.permutation(len(self.shards))
+        windows = [shards[i:i + WINDOW] for i in range(0, len(shards), WINDOW)]
+        return np.concatenate([
+            rng.permutation(np.concatenate([np.arange(self.firsts[shard], self.firsts[shard + 1]) for shard in window]))
+            for window in windows])
+
+    def buffer(self, count):
+        """Room for `count` videos, each as long as the longest may be."""
+        frames = self.frames or self.model.max_frames
+        return Videos({name: np.empty((count, frames, width), np.uint8) for name, width in self.model.features.items()},
+                      np.empty(count, np.int64))
+
+    def feed(self, buffer, labels):
+        """What the graph is fed: each feature uint8 [B, T, width], where known label float32 [B, num_classes], multi-hot, and where
+        the model takes videos of any length, `length` int64 [B]: T is then that of the longest, with zeros after the shorter ones."""
+        longest = buffer.length.max()
+        feed = {name: np.ascontiguousarray(array[:, :longest]) for name, array in buffer.features.items()}
+        if self.frames is None:
+            feed["length"] = buffer.length
+        if self.labelled:
+            feed["label"] = np.zeros((len(labels), self.model.num_classes), np.float32)
+            for row, classes in zip(feed["label"], labels, strict=True):
+                row[classes] = 1
+        return feed
+
+    def read(self, index, epoch):
+        """({feature: uint8 [n, width]}, list of labels or None, id). Raises DataError for a video that cannot be used."""
+        shard, i = self._locate(index)
+        video = self.shards[shard].video(i)
+        where = f"'{self.items[shard].path}', record {i}"
+        frames = self._frames(len(video["rgb"]), epoch, index)
+        features = {name: self._checked(video[name], name, where)[frames] for name in self.model.features}
+        return features, self._labels(video["labels"], where) if self.labelled else None, video["id"]
+
+    def _checked(self, frames, name, where):
+        width = self.model.features[name]
+        if frames.shape[1] != width:
+            raise DataError(f"{where}: '{name}' has {frames.shape[1]} values a frame, the model is set up for '{width}'")
+        return frames
+
+    def _labels(self, labels, where):
+        if labels is None:
+            raise DataError(f"{where} has no 'label'; only infer.py does without")
+        wrong = [label for label in labels if not 0 <= label < self.model.num_classes]
+        if wrong:
+            raise DataError(f"{where}: label '{wrong[0]}' is not in 0..{self.model.num_classes - 1}")
+        return labels
+
+    def _frames(self, count, epoch, index):
+        """Which of a video's `count` frames the network sees, in its order."""
+        if self.frames is None:
+            return slice(self.model.max_frames)
+        rng = np.random.default_rng([self.seed, epoch, index]) if self.training else None
+        return stride_indices(min(count, self.model.max_frames), self.frames, rng)

@@ -1,0 +1,145 @@
+"""Write a trained model as a program of its own, with the normalisation inside, and make sure that it answers as the trained one.
+
+The batch norms behind convolutions are folded into them (models/layers/folding.py).
+"""
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from datareader import READERS, loader_for
+from engine.export import onnx as to_onnx
+from engine.export import sidecar
+from engine.export.run import Exported
+from engine.graph.device import Device
+from engine.graph.program import Graph
+from models.layers import folding
+from models.layers.lstm import portable
+from storage.files import replacing
+from utils.errors import ConfigError, DataError, WeightsError
+
+log = logging.getLogger("zoo")
+
+# Of the largest number. float32 sums in another order differ by some 1e-6; a hardly trained network can make 1e-4 of it.
+USUAL, TOLERANCE = 1e-5, 1e-3
+FRAMES = 13                     # of a synthetic video where its length is free
+
+
+def export(trained, folder, form="paddle", interface="uint8", clips=()):
+    """Write a `predictor.Trained` into `folder`; returns the largest relative difference of its answers from the exported ones.
+
+    `form`: paddle or onnx; `interface`: uint8 (what readers deliver) or float (what the network takes); `clips`: paths to compare the
+    answers on, else random numbers. An earlier export in `folder` is replaced when the new one is whole and answers alike.
+    Raises ConfigError, DataError, WeightsError.
+    """
+    folder = Path(folder).resolve()             # of a link, what it points to
+    _check_target(folder)
+    if form == "onnx":
+        to_onnx.require()
+    if clips and interface == "float":
+        raise ConfigError("--video_path is for --interface=uint8: clips are read as uint8")
+    feeds = _read(trained, clips) if clips else made_up(trained.model, interface == "uint8")
+    try:
+        with _replacing(folder) as beside:
+            beside.mkdir()
+            _write(trained, beside, form, interface)
+            difference = compare(trained, Exported(beside, use_gpu=False), feeds, interface == "uint8")
+            if not difference <= TOLERANCE:
+                raise WeightsError(f"not exported: the exported {trained.model.name} answers differently from the trained one, by "
+                                   f"{difference:.1e} of the largest number (allowed: {TOLERANCE:.0e}); train it on, or check its weights")
+            if difference > USUAL:
+                log.warning("answers differ by %.1e of the largest number, usual is %.0e: is the model trained?", difference, USUAL)
+    except OSError as error:
+        raise ConfigError(f"--save_dir '{folder}' cannot be written: {error.strerror or error}; name another one") from error
+    return difference
+
+
+def compare(trained, exported, feeds, raw):
+    """Largest difference of probabilities or logits, relative to the largest of them, over some batches; not a number if one is not."""
+    worst = [np.abs(found - wanted).max() / np.abs(wanted).max()
+             for feed in feeds for found, wanted in zip(exported.run(feed, raw), trained.run(feed, raw), strict=True)]
+    return float(np.max(worst))
+
+
+def _write(trained, folder, form, interface):
+    """Program, parameters and sidecar."""
+    with portable() if form == "onnx" else contextlib.nullcontext(), folding.applied() as folded:
+        graph = Graph(trained.model, raw=interface == "uint8")
+    values, device = folded.values(trained.device.get(trained.graph().shapes)), Device()
+    device.initialise(graph)
+    device.set({name: values[name] for name in graph.shapes})
+    with tempfile.TemporaryDirectory(prefix="export-") as aside:
+        prefix = Path(folder if form == "paddle" else aside) / "model"
+        with paddle.static.scope_guard(device.scope):
+            paddle.static.save_inference_model(str(prefix), list(graph.inputs.values()), [graph.probabilities, graph.logits],
+                                               device.executor, program=graph.program)
+        if form == "onnx":
+            to_onnx.convert(prefix, folder / sidecar.PROGRAMS["onnx"][0])
+    inputs = [sidecar.Input(name=name, shape=_shape(value), dtype=_dtype(value)) for name, value in graph.inputs.items()]
+    sidecar.write(folder, model=trained.model.name, format=form, interface=interface, inputs=inputs, class_names=trained.names,
+                  config=trained.config.model_dump(mode="json"), paddle=paddle.__version__)
+
+
+def _shape(value):
+    return [int(size) if size > 0 else None for size in value.shape]
+
+
+def _dtype(value):
+    """The numpy name of the type of a program's value."""
+    return str(value.dtype).rpartition(".")[2].lower()
+
+
+def made_up(model, raw=True):
+    """Batches of two samples and of one, of random numbers; videos of free length are FRAMES and fewer long."""
+    rng, feed = np.random.default_rng(0), {}
+    paddle.enable_static()
+    program = paddle.static.Program()           # must outlive its values
+    with paddle.static.program_guard(program, paddle.static.Program()):
+        inputs = model.inputs(raw)
+    for name, value in inputs.items():
+        shape, kind = [size or n for size, n in zip(_shape(value), (2, FRAMES, 1, 1, 1), strict=False)], _dtype(value)
+        if name == "length":
+            feed[name] = np.array([FRAMES, FRAMES - 4], np.int64)
+        elif kind == "uint8":
+            feed[name] = rng.integers(0, 256, shape, np.uint8)
+        else:
+            feed[name] = rng.standard_normal(shape, np.float32)
+    return [feed, {name: array[:1] for name, array in feed.items()}]
+
+
+def _read(trained, paths):
+    """One batch per readable sample of the paths."""
+    dataset = READERS[trained.model.data].from_paths(trained.config, "infer", paths)
+    loader = loader_for(dataset, trained.config.INFER)
+    feeds = [batch.feed for batch in loader.epoch()]
+    if not feeds:
+        raise DataError(f"nothing to compare the exported model on: {'; '.join(list(loader.bad.values())[:3])}")
+    for reason in loader.bad.values():
+        log.warning("not compared: %s", reason)
+    return feeds
+
+
+def _check_target(folder):
+    """ConfigError unless `folder` is absent, empty or an earlier export."""
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= _ours()):
+        raise ConfigError(f"--save_dir '{folder}' is not a folder, or holds other things than an exported model; name a new one")
+
+
+def _ours():
+    return {sidecar.FILE, sidecar.PARAMETERS, *(name for names in sidecar.PROGRAMS.values() for name in names)}
+
+
+@contextlib.contextmanager
+def _replacing(folder):
+    """`files.replacing`, also where `folder` holds an earlier export: that is moved away at the last moment."""
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    with replacing(folder) as beside:
+        yield beside
+        if folder.exists():
+            os.replace(folder, old)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,84 @@
+"""The differences between Paddle 2.6 (old IR) and 3.x (PIR) that this project meets. Nothing else asks for a version."""
+import contextlib
+import os
+
+import paddle
+
+from utils.errors import ConfigError
+
+PIR = int(paddle.__version__.split(".")[0]) >= 3
+
+
+def parameters(program):
+    """{name: (shape, trainable)} of a program's parameters, running statistics included, sorted by name.
+
+    PIR lists a parameter once per use, in an order of its own, and knows no Program.all_parameters; the old IR does.
+    """
+    found = {p.name: (tuple(int(n) for n in p.shape), bool(p.trainable)) for p in program.global_block().all_parameters()}
+    return dict(sorted(found.items()))
+
+
+def products(program, convolutions, matrices):
+    """(type, shape of the weight or second factor, shape of the result) of every operator of a program whose type is in the two
+    tuples. PIR numbers what goes in and out, the old IR names it."""
+    block = program.global_block()
+    for op in block.ops:
+        pir = hasattr(op, "operands_source")
+        kind = op.name().removeprefix("pd_op.") if pir else op.type
+        if kind not in convolutions + matrices:
+            continue
+        if pir:
+            factor, result = op.operands_source()[1], op.result(0)
+        else:
+            second, out = ("Filter", "Output") if kind in convolutions else ("Y", "Out")
+            factor, result = block.var(op.input(second)[0]), block.var(op.output(out)[0])
+        yield kind, factor.shape, result.shape
+
+
+def gpu_available():
+    """Whether the installed Paddle can use a CUDA device of this machine."""
+    return paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+
+
+def place(use_gpu):
+    """Where this process computes; the launcher gives each of its processes a device of its own."""
+    return paddle.CUDAPlace(int(os.environ.get("FLAGS_selected_gpus", "0"))) if use_gpu else paddle.CPUPlace()
+
+
+def check_amp(amp, use_gpu):
+    """ConfigError where this Paddle cannot train with 16-bit products of the kind `amp` ("bf16", "fp16", or None) on the device."""
+    if amp is None or use_gpu and PIR:
+        return
+    if not PIR:
+        raise ConfigError(f"--amp '{amp}' needs Paddle 3 or later, this is {paddle.__version__}; leave it out")
+    if amp == "fp16":
+        raise ConfigError("--amp 'fp16' needs a GPU: Paddle has no such convolutions for the CPU; leave it out, or try --amp bf16")
+    if not paddle.amp.is_bfloat16_supported("cpu"):
+        raise ConfigError(f"--amp '{amp}' on a CPU needs one with AVX-512; leave it out")
+
+
+def several_processes():
+    """Whether collectives can be recorded in a program and called beside it, as engine/distributed/group.py does: from 3.0 on."""
+    return PIR and paddle.distributed.is_available()
+
+
+def bfloat16_available():
+    """Whether this CPU has bfloat16 instructions that Paddle can use."""
+    return paddle.base.core.supports_bfloat16()
+
+
+def onednn_allowed():
+    """Whether the environment lets inference on a CPU use oneDNN."""
+    return os.environ.get("FLAGS_use_mkldnn", "1") != "0"
+
+
+@contextlib.contextmanager
+def onednn(wanted):
+    """Run CPU kernels through oneDNN inside the block."""
+    if wanted:
+        paddle.set_flags({"FLAGS_use_mkldnn": True})
+    try:
+        yield
+    finally:
+        if wanted:
+            paddle.set_flags({"FLAGS_use_mkldnn": False})

@@ -1,0 +1,101 @@
+"""Where programs run: a place, and the scope that holds their variables.
+
+    Device(use_gpu, onednn)         one scope; programs on it share parameters by name
+    device.run(graph, feed, fetch)  numpy in, numpy out
+"""
+import numpy as np
+import paddle
+
+from engine.graph import compat
+from utils.errors import ConfigError, WeightsError
+
+
+class Device:
+    """A place to run on and the scope that holds the variables of the graphs run there.
+
+    `onednn` runs CPU kernels through oneDNN, which needs graphs that do not train: see `Model.onednn`. FLAGS_use_mkldnn=0 in the
+    environment keeps it out.
+    """
+
+    def __init__(self, use_gpu=False, onednn=False):
+        if use_gpu and not compat.gpu_available():
+            raise ConfigError("use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu")
+        # Its backward pass crashes: on only while a device that asks for it runs.
+        self.onednn = onednn and not use_gpu and compat.onednn_allowed()
+        self.place = compat.place(use_gpu)
+        if not use_gpu:         # one operator at a time: each uses all cores anyway, and a fifth less memory is held
+            paddle.set_flags({"FLAGS_new_executor_serial_run": True})
+        self.scope = paddle.static.Scope()
+        self.executor = paddle.static.Executor(self.place)
+
+    def initialise(self, graph, seed=None):
+        """Fill the graph's variables from their initialisers; the same seed gives the same values."""
+        if seed is not None:
+            paddle.seed(seed)
+        with paddle.static.scope_guard(self.scope):
+            if graph.accumulation:
+                self.executor.run(graph.accumulation.startup)
+            self.executor.run(graph.startup)
+
+    def run(self, graph, feed, fetch):
+        """Run one batch. `feed`: {name: array}; `fetch`: values of the graph. Returns arrays in the order of `fetch`."""
+        feed = {name: feed[name] for name in graph.feeds if name in feed}
+        return self._run(graph.program, feed, fetch)
+
+    def _run(self, program, feed, fetch):
+        with paddle.static.scope_guard(self.scope), compat.onednn(self.onednn):
+            return self.executor.run(program, feed=feed, fetch_list=list(fetch))
+
+    def train(self, graph, feed, seeds, stop=False):
+        """One update of a training graph by a batch. `seeds`: of the dropout masks, one a piece. `stop`: this process wants to.
+
+        Returns (mean loss, probabilities [B, classes], whether any process wants to stop).
+        """
+        fetch, wish = [graph.loss, graph.probabilities], {}
+        told = [] if graph.stop is None else [graph.stop]
+        if told:
+            wish = {"stop": np.array([stop], np.float32)}
+        feed = {name: feed[name] for name in graph.feeds}
+        if graph.pieces == 1:
+            paddle.seed(seeds[0])
+            loss, probabilities, *told = self._run(graph.program, {**feed, **wish}, fetch + told)
+        else:
+            losses, probabilities = [], []
+            for part, seed in zip(_pieces(feed, graph.pieces), seeds, strict=True):
+                paddle.seed(seed)
+                for found, value in zip((losses, probabilities), self._run(graph.program, part, fetch), strict=True):
+                    found.append(value)
+            told = self._run(graph.accumulation.program, wish, told)
+            loss, probabilities = np.mean(losses), np.concatenate(probabilities)
+        return loss, probabilities, told[0][0] > 0 if told else stop
+
+    def scores(self, graph, feed):
+        """(probabilities, logits) [B, classes] of one batch."""
+        return tuple(self.run(graph, feed, [graph.probabilities, graph.logits]))
+
+    def get(self, names):
+        """{name: array} of variables, copied out of the scope."""
+        return {name: np.array(self._tensor(name)) for name in names}
+
+    def set(self, values):
+        """Overwrite variables, in their own precision; WeightsError where a shape or kind differs (Paddle would accept it in silence)."""
+        for name, value in values.items():
+            tensor = self._tensor(name)
+            if tuple(tensor.shape()) != tuple(value.shape):
+                raise WeightsError(f"'{name}' has shape {list(value.shape)}, the model wants {list(tensor.shape())}")
+            dtype = np.array(tensor).dtype
+            if value.dtype.kind != dtype.kind:
+                raise WeightsError(f"'{name}' holds numbers of type {value.dtype}, the model wants {dtype}")
+            tensor.set(np.ascontiguousarray(value, dtype), self.place)
+
+    def _tensor(self, name):
+        variable = self.scope.find_var(name)
+        if variable is None:
+            raise WeightsError(f"the model has no variable '{name}'")
+        return variable.get_tensor()
+
+
+def _pieces(feed, count):
+    """{name: array} cut into `count` equal ones, in order."""
+    size = len(next(iter(feed.values()))) // count
+    return [{name: rows[i * size:(i + 1) * size] for name, rows in feed.items()} for i in range(count)]

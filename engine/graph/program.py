@@ -1,0 +1,97 @@
+"""From a model to a program.
+
+    Graph(model, raw, training)     feeds -> probabilities, logits, loss (and gradients and update)
+
+Train and valid graphs are built separately, each under a fresh name scope, so that names coincide (old zoo v1.3).
+"""
+import paddle
+
+from engine.distributed.group import Group
+from engine.graph import compat
+from engine.graph.step import Accumulation, LossScale
+from models.layers import precision, tuning
+from utils.errors import ConfigError
+
+
+class StepRate(paddle.optimizer.lr.LRScheduler):
+    """A learning rate that the training loop sets before each step: nothing to save, nothing to restore."""
+
+    def __init__(self):
+        super().__init__(learning_rate=0.0)
+
+    def get_lr(self):
+        return self.last_lr if self.last_epoch > 0 else self.base_lr
+
+    def set(self, value):
+        self.last_lr = float(value)
+
+
+class Graph:
+    """One program of one model.
+
+    `raw` feeds what the reader delivers (uint8), otherwise the network's float inputs; `shape` goes to the model's
+    `inputs` (clips: size, segments). In training the processes of `group` average their gradients, and a batch goes through in
+    `pieces` equal parts; `amp` is None, "bf16" or "fp16". Attributes: `feeds` (names), `inputs` {name: value}, `logits`,
+    `probabilities`, `loss` (None in infer), `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`,
+    `optimizer`, `stop`.
+    """
+
+    def __init__(self, model, raw=True, training=False, group=None, pieces=1, amp=None, **shape):
+        paddle.enable_static()
+        self.program, self.startup = paddle.static.Program(), paddle.static.Program()
+        with paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
+            self.inputs = model.inputs(raw, **shape)
+            self.feeds = list(self.inputs)
+            inputs = model.prepare(self.inputs) if raw else self.inputs
+            with tuning.applied(model.tuning() if training else tuning.Tuning()), precision.applied(amp):
+                outputs = model.network(inputs, training)
+            if amp:
+                outputs = tuple(map(_widened, outputs)) if isinstance(outputs, tuple) else _widened(outputs)
+            self.logits = outputs[0] if isinstance(outputs, tuple) else outputs
+            self.probabilities = model.probabilities(self.logits)
+            self.loss = None
+            if model.mode != "infer":
+                self.loss = model.loss(outputs, model.label())
+                self.feeds.append("label")
+            self.parameters = compat.parameters(self.program)
+            self.group, self.pieces, self.accumulation, self.amp = group or Group(), pieces, None, amp
+            if training:
+                self._update(model)
+
+    def _update(self, model):
+        if not any(trainable for _, trainable in self.parameters.values()):
+            raise ConfigError(f"TRAIN.freeze {list(model.tuning().freeze)} leaves no parameter of {model.name} to train; freeze less")
+        self.rate = StepRate()
+        self.optimizer = model.optimizer(self.rate)
+        self.scale = LossScale() if self.amp == "fp16" else None
+        pairs = self.optimizer.backward(self.scale.scaled(self.loss) if self.scale else self.loss)
+        self.gradients = {parameter.name: gradient for parameter, gradient in pairs}
+        if self.pieces == 1:
+            self.stop = self._apply(pairs)
+            return
+        self.accumulation = Accumulation(pairs, self.pieces)
+        with self.accumulation.building() as pairs:
+            self.stop = self._apply(pairs)
+
+    def _apply(self, pairs):
+        """Record the update; returns where it is told whether a process wants to stop (None: there is only one process)."""
+        stop = paddle.static.data("stop", [1], "float32") if self.group.world > 1 else None
+        pairs, stop = self.group.mean_gradients(pairs, stop)
+        if self.scale:
+            pairs = self.scale.unscaled(pairs)
+        self.optimizer.apply_gradients(pairs)
+        return stop
+
+    @property
+    def shapes(self):
+        """{parameter name: shape}."""
+        return {name: shape for name, (shape, _) in self.parameters.items()}
+
+    def accumulators(self):
+        """Names of the optimizer's state variables, e.g. `conv1_weights_velocity_0`."""
+        names = [variable.name for group in self.optimizer._accumulators.values() for variable in group.values()]
+        return sorted(names + (list(LossScale.START) if self.scale else []))
+
+
+def _widened(x):
+    return paddle.cast(x, "float32")

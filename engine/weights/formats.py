@@ -1,0 +1,242 @@
+"""Weights on disk, of any era: found out by content, read into {name: array}, written atomically. Knows nothing of Paddle.
+
+    directory of variables      Paddle 1.x, old zoo v1.3 to v1.5                    engine/weights/lodtensor.py
+    combined file               all variables in one, old zoo v1.6                  engine/weights/lodtensor.py
+    pickle                      .pdparams and .pdopt from Paddle 1.7 to 3.x         here
+    .npz, .safetensors          numpy and everybody else                            here
+    PyTorch zip                 .pth and .pt of PyTorch 1.6 and later               engine/weights/torch.py
+    tar or zip of one of these  as downloaded                                       engine/weights/archives.py
+"""
+import pickle
+import struct
+import tokenize
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from engine.weights import archives, lodtensor
+from engine.weights import torch as torch_zip
+from storage.files import replacing
+from utils.errors import WeightsError
+from utils.pickles import safe as unpickle
+
+ACCEPTED = ("weights are a directory of variable files, a combined file, .pdparams or .pdopt, .npz, .safetensors, "
+            "a .pth of PyTorch >= 1.6, or a tar or zip of one of these")
+ARCHIVES = ("zip", "tar")
+TORCH_LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"      # the magic number 0x1950a86a20f9469cfc6c, pickled
+SAFETENSORS_TYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1",
+}
+
+
+class Weights(NamedTuple):
+    """What a path held: {name: array}, which may be read-only views, and the names of the entries that are no arrays."""
+
+    arrays: dict
+    skipped: list
+
+
+def read(path, shapes=None, optional=()):
+    """The `Weights` at `path`, in any accepted form; a path without its ending .pdparams is completed.
+
+    shapes: {name: shape} of the model; only a combined file needs it, having no names of its own
+    optional: names of `shapes` that the writer of a combined file may not have had (NEXTVLAD's eigen_param)
+    Neither makes anything else fail: what is missing or of another shape is the caller's to judge. Raises WeightsError.
+    """
+    try:
+        return _read(found(path), shapes, optional)
+    except OSError as error:
+        raise WeightsError(f"weights '{path}' cannot be read: {error}") from error
+
+
+def found(path):
+    """`path` if it exists, else with the ending .pdparams. Raises WeightsError."""
+    for candidate in (Path(path), Path(f"{path}.pdparams")):
+        if candidate.exists():
+            return candidate
+    raise WeightsError(f"weights '{path}' do not exist, nor does '{candidate}'; {ACCEPTED}")
+
+
+def save(path, arrays):
+    """Write {name: array} as .pdparams or .pdopt (`paddle.load` reads them), .npz or .safetensors, by the ending of `path`.
+
+    Raises WeightsError.
+    """
+    write = _WRITERS.get(Path(path).suffix)
+    if write is None:
+        raise WeightsError(f"'{path}': weights are written as {', '.join(_WRITERS)}; give the path one of these endings")
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf":
+            raise WeightsError(f"'{name}' of type {array.dtype} cannot be saved in '{path}': expected an array of numbers")
+    try:
+        with replacing(path) as beside, open(beside, "wb") as file:
+            write(arrays, file)
+    except OSError as error:
+        raise WeightsError(f"'{path}' cannot be written: {error}") from error
+
+
+def _read(path, shapes, optional, unpacked=False):
+    """`unpacked` says that the path came out of an archive: archives in archives are refused."""
+    if path.is_dir():
+        return _read_folder(path, shapes, optional, unpacked)
+    kind = _kind(path)
+    if kind in ARCHIVES and not unpacked:
+        with archives.unpacked(path) as folder:
+            try:
+                return _read_folder(folder, shapes, optional, unpacked=True)
+            except WeightsError as error:           # name the member as if the archive were a folder
+                raise WeightsError(str(error).replace(str(folder), str(path))) from error
+    if kind == "tensors":
+        if not shapes:
+            raise WeightsError(f"'{path}': a combined file holds no names; it can only be read for a model, with its parameter names")
+        return Weights(lodtensor.read_combined(path, shapes, optional), [])
+    if kind not in _READERS:
+        raise WeightsError(f"'{path}': {_description(path, kind)}; {ACCEPTED}")
+    return _arrays_in(_READERS[kind](path))
+
+
+def _kind(path):
+    """What a file is, by its content: a key of `_READERS`, one of ARCHIVES, "tensors", or None."""
+    if not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        start = file.read(16)
+    if len(start) > 8 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= path.stat().st_size:
+        return "safetensors"
+    if start.startswith(b"\0\0\0\0"):
+        return "tensors"
+    if start.startswith(TORCH_LEGACY):
+        return "old PyTorch"
+    if start.startswith(b"\x80"):
+        return "pickle"
+    if archives.is_zip(path):
+        return _zip_kind(path)
+    return "tar" if archives.is_tar(path) else None
+
+
+def _zip_kind(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except archives.BROKEN as error:
+        raise WeightsError(f"'{path}': a damaged or incomplete zip file ({error}); fetch it again") from error
+    if any(map(torch_zip.is_object, names)):
+        return "PyTorch"
+    return "npz" if all(name.endswith(".npy") for name in names) else "zip"
+
+
+def _description(path, kind):
+    if not path.is_file():
+        return "neither a file nor a folder"
+    if kind in ARCHIVES:
+        return "an archive inside an archive; unpack the outer one"
+    if kind == "old PyTorch":
+        return "a PyTorch file older than 1.6; load it with PyTorch and `torch.save` it again"
+    return f"a file of {path.stat().st_size} bytes in no known form"
+
+
+def _read_folder(path, shapes, optional, unpacked):
+    """A variable directory; else the one weight file or folder inside; files that are neither are skipped by name."""
+    entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.name != "__MACOSX")
+    kinds = {entry: "folder" if entry.is_dir() else _kind(entry) for entry in entries}
+    tensors = [entry for entry in entries if kinds[entry] == "tensors" or entry.name in (shapes or ())]
+    combined = len(tensors) == 1 and shapes and tensors[0].name not in shapes
+    if tensors and not combined:
+        arrays = {entry.name: lodtensor.read_variable(entry) for entry in tensors}
+        return Weights(arrays, [entry.name for entry in entries if entry not in tensors])
+    inside = tensors or [entry for entry in entries if entry.suffix == ".pdparams"] or [entry for entry in entries if kinds[entry]]
+    if len(inside) != 1:
+        held = ", ".join(entry.name for entry in (inside or entries)[:6]) or "nothing"
+        raise WeightsError(f"'{path}': a folder or archive with {'several' if inside else 'no'} weights in it ({held}); {ACCEPTED}")
+    arrays, skipped = _read(inside[0], shapes, optional, unpacked)
+    return Weights(arrays, skipped + [entry.name for entry in entries if entry != inside[0]])
+
+
+def _arrays_in(tree):
+    arrays = {str(name): value for name, value in tree.items() if isinstance(value, np.ndarray)}
+    return Weights(arrays, [str(name) for name, value in tree.items() if not isinstance(value, np.ndarray)])
+
+
+# Pickles. What Paddle puts into them besides {name: array}, by version:
+#   1.8 to 3.x dygraph   "StructuredToParameterName@@": {attribute path: parameter name}; the keys are attribute paths
+#   2.0 to 3.x           arrays above 1 GiB cut into flat slices, listed under "UnpackBigParamInfor@@"
+#   2.1 to 3.x           a tensor as the pair (parameter name, array), or, if it came from a static program, as
+#                        eval("data", {"data": array}); here that call is a lookup
+
+def _read_pickle(path):
+    lookups = {f"{module}.eval": _data_of for module in ("__builtin__", "builtins")}
+    tree = unpickle.load(path, error=WeightsError, more_globals=lookups)
+    if not isinstance(tree, dict):
+        raise WeightsError(f"'{path}': a pickle that holds a '{type(tree).__name__}'; expected a dictionary of name -> array")
+    try:
+        return _by_parameter_name(_joined(tree))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(f"'{path}': its table of slices or names is damaged ({error}); fetch or write it again") from error
+
+
+def _data_of(expression, variables):
+    if expression != "data":
+        raise ValueError(f"the expression '{expression}'")
+    return variables["data"]
+
+
+def _joined(tree):
+    """`tree` with sliced arrays put together again."""
+    sliced = tree.get("UnpackBigParamInfor@@", {})
+    parts = {part for info in sliced.values() for part in info["slices"]}
+    whole = {name: np.concatenate([tree[part] for part in info["slices"]]).reshape(info["OriginShape"]) for name, info in sliced.items()}
+    return {name: value for name, value in tree.items() if name not in parts and name != "UnpackBigParamInfor@@"} | whole
+
+
+def _by_parameter_name(tree):
+    """`tree` under the names of its parameters instead of the attribute paths of Layers."""
+    table = tree.get("StructuredToParameterName@@", {})
+    named = {}
+    for key, value in tree.items():
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
+            named[value[0]] = value[1]
+        elif key != "StructuredToParameterName@@":
+            named[table.get(key, key)] = value
+    return named
+
+
+def _read_npz(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archives.check_size(path, archive)
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (*archives.BROKEN, tokenize.TokenError, SyntaxError, TypeError) as error:        # numpy parses headers as Python literals
+        raise WeightsError(f"'{path}': a damaged .npz, or one with Python objects ({error}); save it with arrays of numbers") from error
+
+
+def _read_safetensors(path):
+    try:
+        tensors = safetensors.deserialize(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"'{path}': a damaged .safetensors file ({error}); fetch it again") from error
+    unknown = [f"'{name}' is {tensor['dtype']}" for name, tensor in tensors if tensor["dtype"] not in SAFETENSORS_TYPES]
+    if unknown:
+        raise WeightsError(f"'{path}': {unknown[0]}; known types: {', '.join(SAFETENSORS_TYPES)}")
+    return {name: _from_safetensors(**tensor) for name, tensor in tensors}
+
+
+def _from_safetensors(dtype, shape, data):
+    array = np.frombuffer(data, SAFETENSORS_TYPES[dtype]).reshape(shape)
+    return lodtensor.widen_bfloat16(array) if dtype == "BF16" else array
+
+
+_READERS = {"pickle": _read_pickle, "npz": _read_npz, "safetensors": _read_safetensors, "PyTorch": torch_zip.read}
+
+_WRITERS = {
+    ".pdparams": lambda arrays, file: pickle.dump(arrays, file, protocol=4),
+    ".pdopt": lambda arrays, file: pickle.dump(arrays, file, protocol=4),
+    ".npz": lambda arrays, file: np.savez(file, **arrays),
+    ".safetensors": lambda arrays, file: file.write(safetensors.numpy.save(arrays)),
+}

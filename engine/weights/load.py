@@ -1,0 +1,193 @@
+"""Put weights into a model and say what happened to every tensor. Names decide, shapes are always checked.
+
+    file -> {name: array} (engine/weights/formats.py) -> match with the model's {name: shape} -> values to set + Report
+Three ways in: `strict` (test, infer), `finetune` (another class count re-initialises the classifier), `backbone` (--pretrain).
+"""
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engine.checkpoints import files as checkpoint
+from engine.weights import formats
+from models.names import resnet as resnet_names
+from storage import addresses, cache
+from utils.errors import ConfigError, WeightsError
+
+log = logging.getLogger("zoo")
+
+
+@dataclass
+class Report:
+    """Tensor names by what became of them; `reshaped` and `reinitialised` say from which shape to which, and `skipped`
+    are entries of the file that are no arrays."""
+
+    source: str
+    wanted: int
+    loaded: list = field(default_factory=list)
+    missing: list = field(default_factory=list)
+    unexpected: list = field(default_factory=list)
+    reshaped: list = field(default_factory=list)
+    reinitialised: list = field(default_factory=list)
+    skipped: list = field(default_factory=list)
+
+    def __str__(self):
+        lines = [f"weights '{self.source}': loaded {len(self.loaded)} of {self.wanted} tensors"]
+        for title in ("missing", "unexpected", "reshaped", "reinitialised", "skipped"):
+            names = getattr(self, title)
+            if names:
+                shown = ", ".join(map(str, names[:6])) + (", ..." if len(names) > 6 else "")
+                lines.append(f"  {title} {len(names)}: {shown}")
+        return "\n".join(lines)
+
+
+def file_of(source, model):
+    """The local file or folder that a path or address in any spelling means. Raises WeightsError where there is none."""
+    if cache.is_object(source):
+        prefix = checkpoint.resolve(source, model)
+        meant = f"{prefix}.pdparams" if checkpoint.state_of(prefix) or not addresses.exists(source) else source
+        return cache.fetch(meant)
+    path = cache.fetch(source)
+    if not path.is_file() or path.suffix in (".pdopt", ".json"):        # of a checkpoint: its weights are meant
+        path = checkpoint.resolve(path, model)
+    return formats.found(path)
+
+
+def read(source, model, shapes):
+    """`formats.Weights` of a path or address in any readable form and spelling, or of a dictionary. `shapes` are the model's."""
+    if isinstance(source, dict):
+        return formats.Weights(model.translate({name: np.asarray(value) for name, value in source.items()}), [])
+    arrays, skipped = formats.read(file_of(source, model.name), shapes, model.optional)
+    return formats.Weights(model.translate(arrays), skipped)
+
+
+def require(source, model):
+    """`source`, or, of None, the path of the model's released weights; see that it is there, and fetch what is far, before a graph is
+    built for it. Raises ConfigError, WeightsError."""
+    if source is None:
+        cache.require_same_classes(model.name, model.keys.num_classes)
+        log.warning("no --weights given: taking the RELEASED weights of %s, not any of your own", model.name)
+        source = cache.released(model.name)
+    if not isinstance(source, dict):
+        file_of(source, model.name)
+    return source
+
+
+def require_backbone(source, model):
+    """Likewise for the weights that training starts from: of none given the released ImageNet ResNet-50; None for 'none'."""
+    if source and source.lower() == "none":
+        log.info("training from scratch (--pretrain none)")
+        return None
+    if source:                  # scripts of old give an empty one where none is meant
+        return source
+    depth = model.keys.num_layers
+    if depth != 50:
+        raise ConfigError(f"{model.name} starts from an ImageNet ResNet-{depth}, and only ResNet-50 was released: give weights "
+                          "with --pretrain PATH (torchvision's will do), or --pretrain none to train from scratch")
+    try:
+        return str(cache.resnet50())
+    except WeightsError as error:
+        raise WeightsError(f"{error}; or train from scratch with --pretrain none") from error
+
+
+def put(rule, device, graph, model, source):
+    """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report. Raises WeightsError."""
+    values, report = rule(source, model, graph.shapes)
+    broken = [name for name, value in values.items() if not np.isfinite(value).all()]
+    if broken:                  # ReLU and softmax can make a confident answer of them
+        raise WeightsError(f"weights '{report.source}': {len(broken)} tensors hold numbers that are not finite: {', '.join(broken[:4])}"
+                           f"{', ...' if len(broken) > 4 else ''}; take weights from before that happened, such as an earlier checkpoint")
+    device.set(values)
+    log.info("%s", report)
+    return report
+
+
+def strict(source, model, shapes):
+    """(values, report) for testing and inference: every tensor present, every shape equal. Raises WeightsError."""
+    values, report = _match(source, read(source, model, shapes), shapes)
+    wrong, missing = _wrong_shapes(values, shapes), [name for name in report.missing if name not in model.optional]
+    head = [text for text in wrong if text.startswith(model.head)]
+    if head:
+        raise WeightsError(f"weights '{report.source}' are for another number of classes: {'; '.join(head)}; "
+                           "set MODEL.num_classes to theirs, or fine-tune them with train.py --resume")
+    if wrong or missing:
+        raise WeightsError(f"weights '{report.source}' do not fit {model.name}: " + _list(wrong or missing, bool(wrong)))
+    return values, report
+
+
+def finetune(source, model, shapes, called=None):
+    """(values, report) for going on from released or own weights: only the classifier may differ; `called` is where a dictionary comes
+    from. Raises WeightsError."""
+    values, report = _match(called or source, read(source, model, shapes), shapes)
+    _drop_head(values, report, model, shapes)
+    wrong = _wrong_shapes(values, shapes)
+    missing = [name for name in report.missing if not name.startswith((*model.head, *model.optional))]
+    if wrong or missing:
+        raise WeightsError(f"weights '{report.source}' do not fit {model.name}: " + _list(wrong or missing, bool(wrong)))
+    return values, report
+
+
+def backbone(source, model, shapes):
+    """(values, report) of a pretrained image backbone: what the model shares with it by name (old zoo v1.7 rule).
+
+    The model says how pictures' kernels become those of clips. Raises WeightsError when shapes differ or almost nothing matches.
+    """
+    inside = {name: shape for name, shape in shapes.items() if model.in_backbone(name)}
+    arrays, skipped = read(source, model, shapes)
+    found = {name: value for name, value in resnet_names.translated(arrays).items() if model.in_backbone(name)}
+    found, reshaped = model.adapt(found, inside)
+    values, report = _match(source, (found, skipped), inside)
+    report.reshaped = reshaped
+    wrong = _wrong_shapes(values, inside)
+    if wrong:
+        raise WeightsError(f"pretrained backbone '{report.source}' does not fit {model.name}: " + _list(wrong, True))
+    if len(values) < len(inside) / 2:
+        raise WeightsError(f"pretrained backbone '{report.source}': only {len(values)} of {len(inside)} tensors of {model.name} are in it; "
+                           "give ImageNet ResNet weights of Paddle or torchvision, or `--pretrain none` to start from scratch")
+    return values, report
+
+
+def differences(arrays, shapes, model):
+    """Sentences on what keeps {name: array} from being the weights of a model with these shapes; none if nothing does."""
+    present = [name for name in shapes if name in arrays]
+    wrong = _wrong_shapes({name: arrays[name] for name in present}, shapes)
+    missing = [name for name in shapes if name not in arrays and name not in model.optional]
+    unexpected = sorted(set(arrays) - set(shapes))
+    if not (wrong or missing):
+        return []
+    sentences = [f"{len(present)} of its {len(shapes)} tensors are there"]
+    sentences += [_list(names, names is wrong) for names in (wrong, missing) if names]
+    return sentences + [f"{len(unexpected)} unknown to it: {'; '.join(unexpected[:4])}"][:len(unexpected)]
+
+
+def _match(source, weights, shapes):
+    found, skipped = weights
+    name = "dictionary" if isinstance(source, dict) else str(source)
+    values = {key: found[key] for key in shapes if key in found}
+    report = Report(name, len(shapes), loaded=sorted(values), missing=sorted(set(shapes) - set(found)),
+                    unexpected=sorted(set(found) - set(shapes)), skipped=skipped)
+    if not values:
+        raise WeightsError(f"weights '{name}': none of their {len(found)} tensors has a name this model knows "
+                           f"(theirs: {', '.join(sorted(found)[:3])}, ...; its: {', '.join(sorted(shapes)[:3])}, ...)")
+    return values, report
+
+
+def _drop_head(values, report, model, shapes):
+    """Leave the classifier as initialised when its class count differs, and say so."""
+    head = [name for name in values if name.startswith(model.head)]
+    if any(values[name].shape != tuple(shapes[name]) for name in head):
+        report.reinitialised = [f"{name} {list(values[name].shape)} -> {list(shapes[name])}" for name in head]
+        report.loaded = [name for name in report.loaded if name not in head]
+        for name in head:
+            del values[name]
+        log.warning("another number of classes: the classifier starts anew (%s)", "; ".join(report.reinitialised))
+
+
+def _wrong_shapes(values, shapes):
+    return [f"{name} is {list(value.shape)}, the model wants {list(shapes[name])}"
+            for name, value in values.items() if value.shape != tuple(shapes[name])]
+
+
+def _list(names, shapes):
+    what = "shapes differ" if shapes else "missing"
+    return f"{len(names)} {what}: " + "; ".join(names[:4]) + ("; ..." if len(names) > 4 else "")

@@ -1,0 +1,154 @@
+"""Weights by path or address, and the released ones by model name, in the cache that the old zoo used."""
+import hashlib
+import logging
+import os
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock
+
+from storage import addresses, transfer
+from utils.errors import ConfigError, ObjectError, RemoteError, WeightsError
+
+log = logging.getLogger("zoo")
+
+CACHE = Path("~/.paddle/weights")                   # of every release of the old zoo
+HOST = "https://paddlemodels.bj.bcebos.com/video_classification/"
+
+
+class Release(NamedTuple):
+    """Published weights: newest file, names under which any release of the old zoo cached them, class count, score."""
+
+    file: str
+    cached: tuple
+    classes: int
+    score: str
+
+    @property
+    def url(self):
+        return HOST + self.file
+
+
+def _release(name, directory, classes, score):
+    return Release(f"{name}.pdparams", (f"{name}.pdparams", f"{name}_final.pdparams", directory), classes, score)
+
+
+RELEASED = {
+    "TSN": _release("TSN", "tsn_kinetics", 400, "Kinetics-400 top-1 0.66 with 3 segments, 0.67 with 7"),
+    "STNET": _release("STNET", "stnet_kinetics", 400, "Kinetics-400 top-1 0.69 with 25 segments of 5 frames at 256"),
+    "AttentionCluster": _release("AttentionCluster", "attention_cluster_youtube8m", 3862, "YouTube-8M Hit@1 0.87, PERR 0.78, GAP 0.84"),
+    "AttentionLSTM": _release("AttentionLSTM", "attention_lstm_youtube8m", 3862, "YouTube-8M Hit@1 0.8885, PERR 0.8012, GAP 0.8594"),
+    "NEXTVLAD": _release("NEXTVLAD", "nextvlad_youtube8m", 3862, "YouTube-8M Hit@1 0.8960, PERR 0.8132, GAP 0.8709"),
+}
+RESNET50 = Release("ResNet50_pretrained.tar.gz", ("ResNet50_pretrained", "ResNet50_pretrained.tar.gz"), 1000,
+                   "ImageNet backbone, for --pretrain")
+
+
+def is_object(spec):
+    """Whether weights are at an address where a checkpoint may lie too, file by file: `s3://` or `gs://`."""
+    return str(spec).partition("://")[0].lower() in transfer.BACKENDS and addresses.is_remote(spec)
+
+
+def fetch(spec):
+    """The local path of weights given as a path or an address; `#sha256=<hex>` behind an `http(s)://` one is checked.
+
+    What such an address holds is fetched once, and kept under its file name and a digest of the address. Raises WeightsError.
+    """
+    text = os.fspath(spec)
+    parts = urllib.parse.urlsplit(text)
+    if "://" not in text:
+        return Path(text).expanduser()
+    if parts.scheme == "file":
+        return Path(urllib.request.url2pathname(parts.path))
+    try:
+        if is_object(text):
+            return addresses.local(text)
+        transfer.scheme(text)
+    except (ConfigError, ObjectError) as error:
+        raise WeightsError(f"weights {error}") from error
+    url, digest = text.partition("#")[0], parts.fragment.removeprefix("sha256=")
+    name = Path(urllib.parse.unquote(parts.path)).name or "weights"
+    target = CACHE.expanduser() / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
+    return target if target.exists() else download(url, target, digest)
+
+
+def released(name):
+    """Path of the released weights of model `name`, fetched unless some release of the old zoo has cached them."""
+    return _cached_or_fetched(RELEASED[name], f"weights of {name}")
+
+
+def resnet50():
+    """Path of the released ImageNet ResNet-50, likewise."""
+    return _cached_or_fetched(RESNET50, "pretrain weights of ResNet50")
+
+
+def listing(names):
+    """Lines that say what was released for models, whether it is cached, and how it scored."""
+    rows = [(known, RELEASED.get(known)) for known in names]
+    lines = []
+    for title, release in [*rows, ("ResNet-50 (for --pretrain of models that see clips)", RESNET50)]:
+        if release is None:
+            lines.append(f"{title}: no weights were released; train it, or give your own with --weights")
+            continue
+        path = _cached(release)
+        lines += [f"{title}: {release.url}", f"    {release.classes} classes, {release.score}",
+                  f"    cached: {path}" if path else f"    not cached; would be kept at {CACHE.expanduser() / release.file}"]
+    return "\n".join(lines)
+
+
+def _cached(release):
+    return next((path for path in (CACHE.expanduser() / name for name in release.cached) if path.exists()), None)
+
+
+def _cached_or_fetched(release, what):
+    path = _cached(release)
+    if path is None:
+        log.info("Download %s from %s", what, release.url)
+        path = download(release.url, CACHE.expanduser() / release.file)
+    return path
+
+
+def download(url, target, sha256=""):
+    """Fetch `url` to the path `target`, which appears when it is whole; returns it. Raises WeightsError.
+
+    Beside it lies `<target>.part`, which a later call goes on with, and a lock, for processes that start together.
+    """
+    target = Path(target)
+    part = target.with_name(f"{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            if not target.exists():
+                transfer.get(url, part)
+                _check_digest(url, part, sha256)
+                os.replace(part, target)
+    except ObjectError as error:
+        raise WeightsError(f"{error}; check the address (over http it names a file, with its ending), or put the file at "
+                           f"'{target}'") from error
+    except RemoteError as error:
+        raise WeightsError(f"{error}; fetch it on another machine and put it at '{target}', or give another path") from error
+    except OSError as error:
+        raise WeightsError(f"'{target}' cannot be written: {error}; make room, or fetch '{url}' elsewhere and give its path") from error
+    return target
+
+
+def _check_digest(url, part, sha256):
+    if not sha256:
+        return
+    with open(part, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256.lower():
+        part.unlink()
+        raise WeightsError(f"'{url}': the SHA-256 of what came is {found}, expected {sha256}; the file was dropped, check the address")
+
+
+def require_same_classes(name, classes):
+    """ConfigError unless released weights of model `name` exist and know as many classes as the configuration."""
+    release = RELEASED.get(name)
+    if release is None:
+        raise ConfigError(f"--weights: {name} has no released weights; give your own, for example checkpoints/{name}_best")
+    if release.classes != classes:
+        raise ConfigError(f"--weights is not given, and the released weights of {name} know {release.classes} classes while "
+                          f"MODEL.num_classes is '{classes}'; give your own, for example --weights=checkpoints/{name}_best")
