@@ -1,4 +1,5 @@
 """The later-generation name of test.py."""
+
 from test import main
 from utils import cli
 

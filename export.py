@@ -6,19 +6,37 @@
 
 The folder needs neither weights nor config. docs/export.md says what is in it and how other programs use it.
 """
+
 from utils import cli
 
 
 def parse(argv):
     parser = cli.Parser(prog="export.py", description=__doc__)
     cli.add_common(parser)
-    parser.add_argument("--weights", type=cli.given, help="checkpoint or weights, in any form; default: the released ones")
-    parser.add_argument("--save_dir", type=cli.given, help="folder to write, new or an earlier export (default: exported/<model>)")
-    parser.add_argument("--format", choices=("paddle", "onnx"), default="paddle", help="for paddle.inference, or ONNX (default: paddle)")
-    parser.add_argument("--interface", choices=("uint8", "float"), default="uint8", help="what the program takes: uint8 as read (default), "
-                        "or floats as the network takes them, normalised by the caller")
-    parser.add_argument("--video_path", type=cli.path, action="append", default=[], metavar="PATH",
-                        help="a clip, a feature shard or a folder of them to compare the answers on; default: random numbers")
+    parser.add_argument(
+        "--weights", type=cli.given, help="checkpoint or weights, in any form; default: the released ones"
+    )
+    parser.add_argument(
+        "--save_dir", type=cli.given, help="folder to write, new or an earlier export (default: exported/<model>)"
+    )
+    parser.add_argument(
+        "--format", choices=("paddle", "onnx"), default="paddle", help="for paddle.inference, or ONNX (default: paddle)"
+    )
+    parser.add_argument(
+        "--interface",
+        choices=("uint8", "float"),
+        default="uint8",
+        help="what the program takes: uint8 as read (default), "
+        "or floats as the network takes them, normalised by the caller",
+    )
+    parser.add_argument(
+        "--video_path",
+        type=cli.path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a clip, a feature shard or a folder of them to compare the answers on; default: random numbers",
+    )
     return cli.arguments(parser, argv)
 
 
@@ -28,6 +46,7 @@ def main(argv=None):
     from engine.export.write import export
     from engine.graph import summary
     from engine.predictor import Trained
+
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"))
     if args.summary:
         model, config = configure(args.model_name, args.config, overrides, args.weights)

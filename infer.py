@@ -6,20 +6,40 @@
 
 Exit status 1 says that some clips could not be read; each is named with its reason, and the others are classified.
 """
+
 from utils import cli
 
 
 def parse(argv):
     parser = cli.Parser(prog="infer.py", description=__doc__)
     cli.add_common(parser)
-    parser.add_argument("--weights", type=cli.given, help="checkpoint or weights, in any form; default: the released ones")
-    parser.add_argument("--exported", type=cli.given, metavar="DIR", help="a model that export.py wrote, instead of --weights and --config")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of an exported model on a CPU (default: fp32)")
+    parser.add_argument(
+        "--weights", type=cli.given, help="checkpoint or weights, in any form; default: the released ones"
+    )
+    parser.add_argument(
+        "--exported",
+        type=cli.given,
+        metavar="DIR",
+        help="a model that export.py wrote, instead of --weights and --config",
+    )
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16"), default="fp32", help="of an exported model on a CPU (default: fp32)"
+    )
     parser.add_argument("--tensorrt", action="store_true", help="run an exported model by TensorRT, on a GPU")
-    parser.add_argument("--filelist", type=cli.path, help="list of samples; labels are not needed (default: INFER.filelist)")
-    parser.add_argument("--video_path", type=cli.path, action="append", default=[], metavar="PATH",
-                        help="a clip, or a folder of clips, instead of a list; may be repeated")
-    parser.add_argument("--infer_topk", type=cli.at_least(1), default=20, help="classes kept per sample in the results (default: 20)")
+    parser.add_argument(
+        "--filelist", type=cli.path, help="list of samples; labels are not needed (default: INFER.filelist)"
+    )
+    parser.add_argument(
+        "--video_path",
+        type=cli.path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a clip, or a folder of clips, instead of a list; may be repeated",
+    )
+    parser.add_argument(
+        "--infer_topk", type=cli.at_least(1), default=20, help="classes kept per sample in the results (default: 20)"
+    )
     parser.add_argument("--save_dir", type=cli.given, default="./", help="folder of the results (default: ./)")
     parser.add_argument("--log_interval", type=int, default=1, help="print every N-th sample, 0: none (default: 1)")
     return cli.arguments(parser, argv)
@@ -36,6 +56,7 @@ def main(argv=None):
     from storage import addresses
     from storage.files import writable_folder
     from utils.config.reading import describe
+
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
     if args.exported:
         _, model, config = exported.configure(args.exported, overrides, args.model_name)
@@ -46,16 +67,24 @@ def main(argv=None):
         return 0
     writable_folder(args.save_dir, "--save_dir")
     clips = [path for path in args.video_path or [getattr(config.INFER, "video_path", None)] if path]
-    if clips:                   # what is missing is said before a graph is built for it
+    if clips:  # what is missing is said before a graph is built for it
         lists.require(clips)
     else:
         lists.read_lines(config.INFER.filelist, "INFER.filelist")
-    predictor = Predictor(args.model_name, args.config, args.weights, overrides, args.use_gpu, args.exported, args.precision,
-                          args.tensorrt)
+    predictor = Predictor(
+        args.model_name,
+        args.config,
+        args.weights,
+        overrides,
+        args.use_gpu,
+        args.exported,
+        args.precision,
+        args.tensorrt,
+    )
     print(describe(predictor.config, "infer"))
     results = predictor.predict(clips, topk=args.infer_topk)
     paths = report.write_inference(addresses.join(args.save_dir, f"{predictor.model.name}_infer_result"), results)
-    for result in results[::args.log_interval] if args.log_interval > 0 else []:
+    for result in results[:: args.log_interval] if args.log_interval > 0 else []:
         print(report.text(result, min(args.infer_topk, predictor.config.MODEL.topk)))
     failed = sum("error" in result for result in results)
     cli.log.info("[INFER] infer finished. classified %d of %d", len(results) - failed, len(results))

@@ -1,4 +1,5 @@
 """The later-generation name of export.py."""
+
 from export import main
 from utils import cli
 

@@ -1,4 +1,5 @@
 """The later-generation name of infer.py."""
+
 from infer import main
 from utils import cli
 

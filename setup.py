@@ -1,10 +1,22 @@
 """Install the rooms and what they need: `pip install -e .[cpu,dev]` (the programs are run from this folder)."""
+
 from setuptools import find_packages, setup
 
 # paddle2onnx imports packaging and does not ask for it; of 2.1 it is known that it installs nothing while it converts.
 ONNX = ["paddle2onnx>=2.1,<2.2", "onnx>=1.16.1", "onnxruntime>=1.17", "packaging"]
 
-ROOMS = ["datareader", "dataset", "engine", "metrics", "models", "paddle_video_zoo", "reports", "serving", "storage", "utils"]
+ROOMS = [
+    "datareader",
+    "dataset",
+    "engine",
+    "metrics",
+    "models",
+    "paddle_video_zoo",
+    "reports",
+    "serving",
+    "storage",
+    "utils",
+]
 
 setup(
     name="paddle-video-zoo",
@@ -23,16 +35,29 @@ setup(
         "pydantic>=2.6",
         "pyyaml>=6",
         "safetensors>=0.4",
-        "setuptools",                   # paddlepaddle 2.6 imports it and does not ask for it
+        "setuptools",  # paddlepaddle 2.6 imports it and does not ask for it
         "tqdm>=4.65",
     ],
     extras_require={
-        "cpu": ["paddlepaddle>=2.6.2,<4"],      # 3.3.1 is the version developed on
+        "cpu": ["paddlepaddle>=2.6.2,<4"],  # 3.3.1 is the version developed on
         "gpu": ["paddlepaddle-gpu>=2.6.2"],
-        "remote": ["aiohttp>=3.9", "fsspec>=2024.2", "s3fs>=2024.2"],       # s3:// addresses; gs:// needs gcsfs, http(s):// nothing
+        "remote": [
+            "aiohttp>=3.9",
+            "fsspec>=2024.2",
+            "s3fs>=2024.2",
+        ],  # s3:// addresses; gs:// needs gcsfs, http(s):// nothing
         "onnx": ONNX,
         # moto with flask: the S3 server of the tests
-        "dev": ["pytest>=8", "ruff>=0.6", "aiohttp>=3.9", "fsspec>=2024.2", "s3fs>=2024.2", "moto[s3]>=5", "flask>=3", "flask-cors>=5",
-                *ONNX],
+        "dev": [
+            "pytest>=8",
+            "ruff>=0.6",
+            "aiohttp>=3.9",
+            "fsspec>=2024.2",
+            "s3fs>=2024.2",
+            "moto[s3]>=5",
+            "flask>=3",
+            "flask-cors>=5",
+            *ONNX,
+        ],
     },
 )

@@ -5,15 +5,22 @@
 
 Exit status 1 says that some listed samples could not be read; the report names them.
 """
+
 from utils import cli
 
 
 def parse(argv):
     parser = cli.Parser(prog="test.py", description=__doc__)
     cli.add_common(parser)
-    parser.add_argument("--weights", type=cli.given, help="checkpoint or weights to test, in any form; default: the released ones")
-    parser.add_argument("--save_dir", type=cli.given, default="data/evaluate_results",
-                        help="folder of the report (default: data/evaluate_results)")
+    parser.add_argument(
+        "--weights", type=cli.given, help="checkpoint or weights to test, in any form; default: the released ones"
+    )
+    parser.add_argument(
+        "--save_dir",
+        type=cli.given,
+        default="data/evaluate_results",
+        help="folder of the report (default: data/evaluate_results)",
+    )
     parser.add_argument("--log_interval", type=int, default=1, help="log every N batches, 0: never (default: 1)")
     return cli.arguments(parser, argv)
 
@@ -26,6 +33,7 @@ def main(argv=None):
     from engine.graph import summary
     from storage.files import writable_folder
     from utils.config.reading import describe
+
     overrides = cli.overrides(args, (args.batch_size, "TEST.batch_size"))
     model, config = configure(args.model_name, args.config, overrides, weights=args.weights)
     if args.summary:

@@ -6,6 +6,7 @@
 
 Every key of a config, with its meaning, is in configs/<model>.yaml. Flags may be spelt with `-` or `_`.
 """
+
 from utils import cli
 
 
@@ -13,25 +14,52 @@ def parse(argv):
     parser = cli.Parser(prog="train.py", description=__doc__)
     cli.add_common(parser)
     parser.add_argument("--learning_rate", type=float, help="base learning rate, instead of the config's")
-    parser.add_argument("--epoch", "--epoch_num", type=int, dest="epoch", help="number of epochs, instead of the config's")
-    parser.add_argument("--pretrain", help="ImageNet backbone: weights in any form, or 'none' to train from scratch; "
-                        "default: the released ResNet-50")
+    parser.add_argument(
+        "--epoch", "--epoch_num", type=int, dest="epoch", help="number of epochs, instead of the config's"
+    )
+    parser.add_argument(
+        "--pretrain",
+        help="ImageNet backbone: weights in any form, or 'none' to train from scratch; default: the released ResNet-50",
+    )
     parser.add_argument("--resume", help="checkpoint to continue exactly, or released weights to fine-tune")
-    parser.add_argument("--save_dir", type=cli.given, default="checkpoints", help="folder of the checkpoints (default: checkpoints)")
-    parser.add_argument("--keep_checkpoints", type=cli.at_least(0), default=0,
-                        help="newest _epoch<N> checkpoints to keep (default: 0, all)")
-    parser.add_argument("--patience", type=cli.at_least(0), default=0,
-                        help="stop when N validations bring no better score (default: 0, never)")
+    parser.add_argument(
+        "--save_dir", type=cli.given, default="checkpoints", help="folder of the checkpoints (default: checkpoints)"
+    )
+    parser.add_argument(
+        "--keep_checkpoints",
+        type=cli.at_least(0),
+        default=0,
+        help="newest _epoch<N> checkpoints to keep (default: 0, all)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=cli.at_least(0),
+        default=0,
+        help="stop when N validations bring no better score (default: 0, never)",
+    )
     parser.add_argument("--valid_interval", type=int, default=1, help="validate every N epochs, 0: never (default: 1)")
     parser.add_argument("--log_interval", type=int, default=10, help="log every N steps, 0: never (default: 10)")
-    parser.add_argument("--fix_random_seed", type=cli.boolean,
-                        help="True: seed 1000, so that runs repeat; at the end prints the old zoo's kpis lines")
+    parser.add_argument(
+        "--fix_random_seed",
+        type=cli.boolean,
+        help="True: seed 1000, so that runs repeat; at the end prints the old zoo's kpis lines",
+    )
     parser.add_argument("--enable_ce", type=cli.boolean, help="old name of --fix_random_seed")
-    parser.add_argument("--amp", choices=("off", "bf16", "fp16"), default="off", help="16-bit convolutions and matrix products in training "
-                        "(default: off); parameters and checkpoints keep 32 bits")
-    parser.add_argument("--check_data", action="store_true", help="decode all clips of the training and validation lists, say what is "
-                        "wrong with them, and leave")
-    parser.add_argument("--is_profiler", type=int, default=0, help="1: trace a few training steps into --profiler_path, and stop")
+    parser.add_argument(
+        "--amp",
+        choices=("off", "bf16", "fp16"),
+        default="off",
+        help="16-bit convolutions and matrix products in training "
+        "(default: off); parameters and checkpoints keep 32 bits",
+    )
+    parser.add_argument(
+        "--check_data",
+        action="store_true",
+        help="decode all clips of the training and validation lists, say what is wrong with them, and leave",
+    )
+    parser.add_argument(
+        "--is_profiler", type=int, default=0, help="1: trace a few training steps into --profiler_path, and stop"
+    )
     parser.add_argument("--profiler_path", type=cli.path, default="./", help="folder of the trace (default: ./)")
     for flag in ("--no_use_pyreader", "--no_memory_optimize"):
         parser.add_argument(flag, action="store_true", help="accepted for old scripts; has no effect")
@@ -48,30 +76,48 @@ def main(argv=None):
     from storage import addresses
     from storage.files import writable_folder
     from utils.config.reading import describe
+
     fixed = args.fix_random_seed if args.fix_random_seed is not None else args.enable_ce
-    overrides = cli.overrides(args, (args.batch_size, "TRAIN.batch_size", "VALID.batch_size"), (args.epoch, "TRAIN.epoch"),
-                              (args.learning_rate, "TRAIN.learning_rate"), (fixed, "TRAIN.fix_random_seed"))
+    overrides = cli.overrides(
+        args,
+        (args.batch_size, "TRAIN.batch_size", "VALID.batch_size"),
+        (args.epoch, "TRAIN.epoch"),
+        (args.learning_rate, "TRAIN.learning_rate"),
+        (fixed, "TRAIN.fix_random_seed"),
+    )
     model, config = configure(args.model_name, args.config, overrides, weights=args.resume)
     if args.summary:
         print(summary.line(model(config, "train")))
         return 0
     if args.check_data:
         from dataset.check import check_config
+
         modes = ("train", "valid") if args.valid_interval > 0 else ("train",)
         return check_config(config, class_names(config), addresses.join(args.save_dir, "check_data.csv"), modes)
     for source in (args.resume, args.pretrain):
         if source and source.lower() != "none":
-            weights.file_of(source, model.name)             # a missing one is noticed before a graph is built for it
+            weights.file_of(source, model.name)  # a missing one is noticed before a graph is built for it
     writable_folder(args.save_dir, "--save_dir")
     use_gpu = choose_gpu(args.use_gpu)
     with joined(use_gpu) as group:
         if group.first:
             print(describe(config, "train"))
-        trainer = Trainer(model, config, args.save_dir, use_gpu, args.log_interval, args.valid_interval, args.keep_checkpoints,
-                          args.patience, group, None if args.amp == "off" else args.amp)
+        trainer = Trainer(
+            model,
+            config,
+            args.save_dir,
+            use_gpu,
+            args.log_interval,
+            args.valid_interval,
+            args.keep_checkpoints,
+            args.patience,
+            group,
+            None if args.amp == "off" else args.amp,
+        )
         trainer.start(args.pretrain, args.resume)
         if args.is_profiler:
             from engine.profiling import profile
+
             profile(trainer, args.profiler_path)
         else:
             history = trainer.run()

@@ -7,6 +7,7 @@ From file to a cropped sample, files in the page cache. Both ways take turns on 
 milliseconds per clip (1000 / ms = clips a second on one core) and their ratio. The old sample is normalised float32, the
 new one uint8: normalisation moved into the graph and is not in the new number.
 """
+
 import statistics
 import sys
 import tempfile
@@ -34,7 +35,10 @@ def segments(number, length):
 
 
 PATTERNS = {
-    "TSN 3": segments(3, 1), "TSN 25": segments(25, 1), "STNET 7x5": segments(7, 5), "STNET 25x5": segments(25, 5),
+    "TSN 3": segments(3, 1),
+    "TSN 25": segments(25, 1),
+    "STNET 7x5": segments(7, 5),
+    "STNET 25x5": segments(25, 5),
     "TPN 8x8": lambda count: range(count // 2 - 32, count // 2 + 32, 8),
 }
 
@@ -43,13 +47,19 @@ def landscape(size, seed=0):
     """A camera that pans over soft noise, with a box that crosses it: FRAMES pictures."""
     width, height = size
     rng = np.random.default_rng(seed)
-    scene = sum(cv2.resize(rng.normal(0, 10 * 2 ** k, (height // 2 ** k + 8, width // 2 ** k + 8, 3)), (2 * width, 2 * height),
-                           interpolation=cv2.INTER_CUBIC) for k in range(1, 6))
+    scene = sum(
+        cv2.resize(
+            rng.normal(0, 10 * 2**k, (height // 2**k + 8, width // 2**k + 8, 3)),
+            (2 * width, 2 * height),
+            interpolation=cv2.INTER_CUBIC,
+        )
+        for k in range(1, 6)
+    )
     scene = np.clip(scene / 2 + 128, 0, 255).astype(np.uint8)
     for i in range(FRAMES):
         x, y = (int(part * (1 + np.sin(i / period)) / 2) for part, period in ((width, 60), (height, 45)))
-        image = scene[y:y + height, x:x + width].copy()
-        image[height // 3:height // 2, 2 * i % (width - 64):][:, :64] = i % 256
+        image = scene[y : y + height, x : x + width].copy()
+        image[height // 3 : height // 2, 2 * i % (width - 64) :][:, :64] = i % 256
         yield image
 
 
@@ -108,7 +118,9 @@ def compare(path, pick, short_size, rounds):
 def main(argv=None):
     parser = cli.Parser(prog="data.py", description=__doc__)
     parser.add_argument("--source", help="video whose pictures the clips show (default: generated ones)")
-    parser.add_argument("--short_size", type=cli.at_least(TARGET), default=256, help="short side before the crop (default: 256)")
+    parser.add_argument(
+        "--short_size", type=cli.at_least(TARGET), default=256, help="short side before the crop (default: 256)"
+    )
     parser.add_argument("--rounds", type=cli.at_least(1), default=3, help="times each way is timed (default: 3)")
     args = parser.parse_args(argv)
     cv2.setNumThreads(1)
@@ -121,7 +133,10 @@ def main(argv=None):
                 make_clip(path, gop, size, replayed(args.source, size) if args.source else landscape(size))
                 for name, pick in PATTERNS.items():
                     old, new = compare(path, pick, args.short_size, args.rounds)
-                    print(f"{f'{width} g{gop}':>14} {name:>10} {old:8.0f} {new:8.1f} {1000 / new:12.1f} {old / new:6.1f}", flush=True)
+                    print(
+                        f"{f'{width} g{gop}':>14} {name:>10} {old:8.0f} {new:8.1f} {1000 / new:12.1f} {old / new:6.1f}",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

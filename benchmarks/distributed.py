@@ -6,6 +6,7 @@
 A tiny input to a whole ResNet-50 (25.6 million parameters), so that the exchange of gradients is most of a step. `1` is a bucket a
 parameter; `alone` leaves the exchange out.
 """
+
 import sys
 import time
 from pathlib import Path
@@ -24,12 +25,18 @@ SIZES = {"alone": None, "1": 1, "1 Mi": 1 << 20, "8 Mi": 8 << 20, "all": 1 << 40
 
 def seconds(group, clips=2, frames=1, size=32, steps=12):
     """Sorted times of steps, the first ones left out."""
-    model, config = configure("TSN", None, {"MODEL.num_classes": 2, "MODEL.seg_num": frames, "TRAIN.short_size": size,
-                                            "TRAIN.target_size": size})
+    model, config = configure(
+        "TSN",
+        None,
+        {"MODEL.num_classes": 2, "MODEL.seg_num": frames, "TRAIN.short_size": size, "TRAIN.target_size": size},
+    )
     graph, device = Graph(model(config, "train"), training=True, group=group), Device()
     device.initialise(graph, seed=1)
     rng = np.random.default_rng(0)
-    feed = {"frames": rng.integers(0, 255, (clips, frames, size, size, 3), np.uint8), "label": rng.integers(0, 2, (clips, 1))}
+    feed = {
+        "frames": rng.integers(0, 255, (clips, frames, size, size, 3), np.uint8),
+        "label": rng.integers(0, 2, (clips, 1)),
+    }
     found = []
     for _ in range(steps + 3):
         started = time.perf_counter()

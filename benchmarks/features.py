@@ -4,6 +4,7 @@
 
 Times are CPU seconds, the best of some rounds that take turns, with the files in the page cache.
 """
+
 import pickle
 import sys
 import tempfile
@@ -44,9 +45,11 @@ def scores(count=50_000, batch=1000, classes=3862):
         probabilities = rng.random((batch, classes), dtype=np.float32) ** 8
         labels = rng.random((batch, classes), dtype=np.float32) < 0.01 * probabilities
         update += seconds(metric.update, probabilities, labels, 1.0)
-    print(f"scores of {count} x {classes}, k = {metric.k}: update {update:.1f} s, result {seconds(metric.result):.1f} s "
-          f"(of it mAP {seconds(metric.average_precisions):.1f} s), "
-          f"{sum(part.nbytes for pool in metric.pools for part in pool) / count:.0f} bytes a video kept")
+    print(
+        f"scores of {count} x {classes}, k = {metric.k}: update {update:.1f} s, result {seconds(metric.result):.1f} s "
+        f"(of it mAP {seconds(metric.average_precisions):.1f} s), "
+        f"{sum(part.nbytes for pool in metric.pools for part in pool) / count:.0f} bytes a video kept"
+    )
 
 
 def read_tfrecord(path):
@@ -62,10 +65,19 @@ def read_pickle(path):
 
 def write_shards(folder, count=200, frames=300):
     """{kind: path} of one shard of each kind, all with the same videos."""
-    examples = [{**example, "rgb": np.resize(example["rgb"], (frames, 1024)), "audio": np.resize(example["audio"], (frames, 128))}
-                for example in videos("train", count)]
-    shards = {"TFRecord": folder / "shard.tfrecord", "pickle by Python 2": folder / "python2.pkl",
-              "pickle by Python 3": folder / "python3.pkl"}
+    examples = [
+        {
+            **example,
+            "rgb": np.resize(example["rgb"], (frames, 1024)),
+            "audio": np.resize(example["audio"], (frames, 128)),
+        }
+        for example in videos("train", count)
+    ]
+    shards = {
+        "TFRecord": folder / "shard.tfrecord",
+        "pickle by Python 2": folder / "python2.pkl",
+        "pickle by Python 3": folder / "python3.pkl",
+    }
     tfrecord.write(shards["TFRecord"], (tfrecord.sequence_example(**example) for example in examples))
     write_pickle(shards["pickle by Python 2"], map(old_record, examples))
     shards["pickle by Python 3"].write_bytes(pickle.dumps(list(map(old_record, examples)), protocol=2))
@@ -75,15 +87,20 @@ def write_shards(folder, count=200, frames=300):
 def parsing(shards, count=200, rounds=7):
     """Time a record of parsing each kind of shard whole."""
     python2, python3 = shards["pickle by Python 2"], shards["pickle by Python 3"]
-    times = best({
-        "TFRecord": lambda: read_tfrecord(shards["TFRecord"]),
-        "pickle by Python 2, pickle.load": lambda: read_pickle(python2),
-        "pickle by Python 3, pickle.load": lambda: read_pickle(python3),
-        "pickle by Python 2, restricted": lambda: unpickle.load(python2, encoding="bytes"),
-        "pickle by Python 3, restricted": lambda: unpickle.load(python3, encoding="bytes"),
-    }, rounds)
+    times = best(
+        {
+            "TFRecord": lambda: read_tfrecord(shards["TFRecord"]),
+            "pickle by Python 2, pickle.load": lambda: read_pickle(python2),
+            "pickle by Python 3, pickle.load": lambda: read_pickle(python3),
+            "pickle by Python 2, restricted": lambda: unpickle.load(python2, encoding="bytes"),
+            "pickle by Python 3, restricted": lambda: unpickle.load(python3, encoding="bytes"),
+        },
+        rounds,
+    )
     for name, taken in times.items():
-        print(f"parsing a {name:32s} {taken / count * 1e6:6.0f} us a record, TFRecord takes {times['TFRecord'] / taken:.2f} of it")
+        print(
+            f"parsing a {name:32s} {taken / count * 1e6:6.0f} us a record, TFRecord takes {times['TFRecord'] / taken:.2f} of it"
+        )
 
 
 def old_batches(path, batch=40, classes=3862):
@@ -116,12 +133,19 @@ def new_batches(path, batch=40):
 def reading(shards, count=200, rounds=5):
     """Records a second from a cold start to float features or uint8 batches: the old way and this one."""
     old = {kind: f"the old way with a {kind}" for kind in ("pickle by Python 2", "pickle by Python 3")}
-    times = best({**{name: lambda kind=kind: old_batches(shards[kind]) for kind, name in old.items()},
-                  **{kind: lambda kind=kind: new_batches(shards[kind]) for kind in shards}}, rounds)
+    times = best(
+        {
+            **{name: lambda kind=kind: old_batches(shards[kind]) for kind, name in old.items()},
+            **{kind: lambda kind=kind: new_batches(shards[kind]) for kind in shards},
+        },
+        rounds,
+    )
     for kind in shards:
         other = old.get(kind, old["pickle by Python 2"])
-        print(f"batches from a {kind:18s} {count / times[kind]:5.0f} records/s, {times[other] / times[kind]:.1f} times {other} "
-              f"({count / times[other]:.0f})")
+        print(
+            f"batches from a {kind:18s} {count / times[kind]:5.0f} records/s, {times[other] / times[kind]:.1f} times {other} "
+            f"({count / times[other]:.0f})"
+        )
 
 
 if __name__ == "__main__":

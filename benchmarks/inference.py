@@ -7,6 +7,7 @@ milliseconds, the ratio of the wall times to the exported program's in fp32, and
 executor's. PyTorch is not needed: --torch names a Python that has it (2.x), and then the bare ResNet-50 on 8 normalised frames is timed
 there, eager and channels_last. onnxruntime needs the extra `onnx`; bf16 a CPU that has it.
 """
+
 import argparse
 import json
 import os
@@ -18,24 +19,35 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OVERRIDES = {"MODEL.seg_num": 8, "INFER.short_size": 256, "INFER.target_size": 224}
-OURS = {"exported fp32": ("paddle", "fp32"), "exported bf16": ("paddle", "bf16"), "onnxruntime": ("onnx", "fp32"),
-        "static executor": ("", "")}
+OURS = {
+    "exported fp32": ("paddle", "fp32"),
+    "exported bf16": ("paddle", "bf16"),
+    "onnxruntime": ("onnx", "fp32"),
+    "static executor": ("", ""),
+}
 TORCH = ("torch eager", "torch channels_last")
 
 
 def values(shapes):
     """Random weights under which the logits stay of order one."""
     import numpy as np
+
     rng = np.random.default_rng(0)
-    return {name: (1 + 0.05 * rng.standard_normal(shape) if len(shape) == 1 else
-                   rng.standard_normal(shape) / np.sqrt(shape[0] if len(shape) == 2 else np.prod(shape[1:]))).astype(np.float32)
-            for name, shape in sorted(shapes.items())}
+    return {
+        name: (
+            1 + 0.05 * rng.standard_normal(shape)
+            if len(shape) == 1
+            else rng.standard_normal(shape) / np.sqrt(shape[0] if len(shape) == 2 else np.prod(shape[1:]))
+        ).astype(np.float32)
+        for name, shape in sorted(shapes.items())
+    }
 
 
 def trained():
     from engine.configuration import configure
     from engine.graph.program import Graph
     from engine.predictor import Trained
+
     model, config = configure("TSN", None, OVERRIDES)
     return Trained("TSN", None, values(Graph(model(config, "infer")).shapes), OVERRIDES, use_gpu=False)
 
@@ -44,6 +56,7 @@ def our_step(way, folder):
     """A function without arguments that returns the logits."""
     from engine.export.run import Exported
     from engine.export.write import made_up
+
     form, precision = OURS[way]
     network = Exported(folder / form, use_gpu=False, precision=precision) if form else trained()
     feed = made_up(network.model)[1]
@@ -54,6 +67,7 @@ def torch_step(way):
     """The same for a ResNet-50 on ready frames."""
     import torch
     from torch_networks import resnet50
+
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     model = resnet50(400).eval()
     frames = torch.randn(8, 3, 224, 224)
@@ -63,13 +77,14 @@ def torch_step(way):
     def step():
         with torch.inference_mode():
             return model(frames).numpy()
+
     return step
 
 
 def serve(way, folder):
     """Answer each line on standard input by a run: wall and CPU seconds, and the logits, as one line of JSON."""
     pipe = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)                               # what libraries print goes elsewhere
+    os.dup2(2, 1)  # what libraries print goes elsewhere
     step = torch_step(way) if way in TORCH else our_step(way, Path(folder))
     step()
     pipe.write("ready\n")
@@ -77,7 +92,11 @@ def serve(way, folder):
     for _ in sys.stdin:
         cpu, wall = time.process_time(), time.perf_counter()
         logits = step()
-        print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu, logits.ravel().tolist()]), file=pipe, flush=True)
+        print(
+            json.dumps([time.perf_counter() - wall, time.process_time() - cpu, logits.ravel().tolist()]),
+            file=pipe,
+            flush=True,
+        )
 
 
 def ask(process):
@@ -95,15 +114,27 @@ def main():
     import utils.runtime  # noqa: F401  (the threads, for all processes)
     from engine.export import write as exporter
     from engine.graph import compat
+
     with tempfile.TemporaryDirectory() as folder:
         network = trained()
         for form in ("paddle", "onnx"):
-            print(f"exported to {form}: largest relative difference {exporter.export(network, Path(folder) / form, form):.1e}", flush=True)
+            print(
+                f"exported to {form}: largest relative difference {exporter.export(network, Path(folder) / form, form):.1e}",
+                flush=True,
+            )
         del network
         ways = [way for way in OURS if "bf16" not in way or compat.bfloat16_available()]
         pythons = {**dict.fromkeys(ways, sys.executable), **dict.fromkeys(TORCH if args.torch else (), args.torch)}
-        workers = {way: subprocess.Popen([python, "-W", "ignore", __file__, "--serve", way, folder], stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for way, python in pythons.items()}
+        workers = {
+            way: subprocess.Popen(
+                [python, "-W", "ignore", __file__, "--serve", way, folder],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            for way, python in pythons.items()
+        }
         try:
             report(measure(workers, args.rounds))
         finally:

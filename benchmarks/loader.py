@@ -8,6 +8,7 @@ Clips of 340x256 with a keyframe every 12 frames (cheap to decode, so that overh
     processes   as many processes, which write in place into a ring of batches in shared memory
 The three take turns. Printed: clips a second by the wall (the median of the rounds), and CPU milliseconds a clip with all its processes.
 """
+
 import multiprocessing
 import os
 import statistics
@@ -28,11 +29,13 @@ from engine.configuration import configure
 from utils import cli
 
 BATCH, SIZE = 8, (340, 256)
-RING = 4                # batches in shared memory
+RING = 4  # batches in shared memory
 
 
 def dataset_of(paths):
-    return ClipDataset.from_paths(configure("STNET", None, {"INFER.seg_num": 7, "INFER.target_size": 224})[1], "infer", paths)
+    return ClipDataset.from_paths(
+        configure("STNET", None, {"INFER.seg_num": 7, "INFER.target_size": 224})[1], "infer", paths
+    )
 
 
 def bare(dataset, workers):
@@ -40,6 +43,7 @@ def bare(dataset, workers):
         buffer = dataset.buffer(1)
         for index in range(first, len(dataset), workers):
             buffer[0] = dataset.read(index, 0)[0]
+
     threads = [threading.Thread(target=work, args=(first,)) for first in range(workers)]
     for thread in threads:
         thread.start()
@@ -57,7 +61,7 @@ def serve(paths, name, shape, tasks, done):
     cv2.setNumThreads(1)
     dataset, memory = dataset_of(paths), shared_memory.SharedMemory(name)
     ring = np.ndarray(shape, np.uint8, memory.buf)
-    done.put(None)                                  # ready: starting is not timed
+    done.put(None)  # ready: starting is not timed
     for batch, row, index in iter(tasks.get, None):
         ring[batch % RING, row] = dataset.read(index, 0)[0]
         done.put(batch)
@@ -89,7 +93,7 @@ class Processes:
         for ready in range(batches):
             while missing[ready]:
                 missing[self.done.get()] -= 1
-            self.ring[ready % RING].copy()          # the graph is fed an array of its own
+            self.ring[ready % RING].copy()  # the graph is fed an array of its own
             if ready + RING < batches:
                 self._ask(ready + RING)
 
@@ -98,7 +102,9 @@ class Processes:
             self.tasks.put((batch, row, batch * BATCH + row))
 
     def cpu_seconds(self):
-        ticks = [Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13] for process in self.pool]
+        ticks = [
+            Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13] for process in self.pool
+        ]
         return sum(int(tick) for pair in ticks for tick in pair) / os.sysconf("SC_CLK_TCK")
 
     def close(self):
@@ -141,8 +147,10 @@ def main(argv=None):
         for workers in (1, 2, 4, 8, 16):
             found = measure(dataset, [folder], workers, args.rounds)
             for name, (speed, cpu) in found.items():
-                print(f"{workers:7} {name:>10} {speed:8.1f} {speed / found['bare'][0]:8.2f} {cpu:7.1f} {cpu / found['bare'][1]:8.2f}",
-                      flush=True)
+                print(
+                    f"{workers:7} {name:>10} {speed:8.1f} {speed / found['bare'][0]:8.2f} {cpu:7.1f} {cpu / found['bare'][1]:8.2f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 Both project inputs of width 512 to the gates of 1024 units and update every weight. They take turns; the best round counts.
 """
+
 import argparse
 import sys
 import time
@@ -49,9 +50,14 @@ def main():
     paddle.enable_static()
     rng = np.random.default_rng(0)
     shape = args.batch, args.frames
-    feed = {"x": rng.standard_normal((*shape, WIDTH), np.float32), "target": rng.standard_normal((*shape, UNITS), np.float32)}
-    steps = {"paddle.nn.LSTM": Step(lambda x: paddle.nn.LSTM(WIDTH, UNITS)(x)[0], feed),
-             "peephole LSTM": Step(lambda x: lstm(x, 0, 1, UNITS, training=True), feed)}
+    feed = {
+        "x": rng.standard_normal((*shape, WIDTH), np.float32),
+        "target": rng.standard_normal((*shape, UNITS), np.float32),
+    }
+    steps = {
+        "paddle.nn.LSTM": Step(lambda x: paddle.nn.LSTM(WIDTH, UNITS)(x)[0], feed),
+        "peephole LSTM": Step(lambda x: lstm(x, 0, 1, UNITS, training=True), feed),
+    }
     for name, step in steps.items():
         print(f"{name}: first step, with preparing the graph, {step.seconds():.1f} s")
     times = {name: [] for name in steps}
@@ -59,8 +65,10 @@ def main():
         for name, step in steps.items():
             times[name].append(step.seconds())
     fused, own = (min(taken) for taken in times.values())
-    print(f"batch {args.batch}, {args.frames} frames, Paddle {paddle.__version__}: paddle.nn.LSTM {fused * 1e3:.0f} ms, "
-          f"peephole LSTM {own * 1e3:.0f} ms, ratio {own / fused:.2f}")
+    print(
+        f"batch {args.batch}, {args.frames} frames, Paddle {paddle.__version__}: paddle.nn.LSTM {fused * 1e3:.0f} ms, "
+        f"peephole LSTM {own * 1e3:.0f} ms, ratio {own / fused:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 The middle frame of the video, enlarged or shrunk beforehand to each source size; difference in grey levels: mean / 99th percentile /
 largest. `chosen` is what the readers do by default; `one step` is Pillow scaling the central 224x224 window alone.
 """
+
 import sys
 import time
 from pathlib import Path
@@ -35,7 +36,9 @@ def one_step(frame, size):
 
 
 WAYS = {
-    "Pillow": pillow, "one step": one_step, "chosen": scale,
+    "Pillow": pillow,
+    "one step": one_step,
+    "chosen": scale,
     "OpenCV linear": lambda frame, size: cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR),
     "OpenCV area": lambda frame, size: cv2.resize(frame, size, interpolation=cv2.INTER_AREA),
 }
@@ -52,9 +55,9 @@ def milliseconds(way, frame, size, rounds=20):
 
 
 def difference(found, wanted):
-    if found.shape != wanted.shape:                     # a window
+    if found.shape != wanted.shape:  # a window
         x, y = (centre_offset(side, TARGET) for side in wanted.shape[1::-1])
-        wanted = wanted[y:y + TARGET, x:x + TARGET]
+        wanted = wanted[y : y + TARGET, x : x + TARGET]
     levels = np.abs(found.astype(int) - wanted)
     return f"{levels.mean():.2f} / {np.percentile(levels, 99):.0f} / {levels.max()}"
 

@@ -5,6 +5,7 @@
 Every line is of a process of its own, on random weights: importing, then building the program and reading the weights (or
 loading the exported program), then the first batch of one sample. Given are CPU seconds / wall seconds of each.
 """
+
 import subprocess
 import sys
 import tempfile
@@ -28,10 +29,14 @@ def prepare(name, folder):
     from engine.graph.program import Graph
     from engine.predictor import Trained
     from engine.weights import formats
+
     model, config = configure(name, None, overrides(name))
     shapes = Graph(model(config, "infer")).shapes
     rng = np.random.default_rng(0)
-    values = {key: 0.02 * rng.standard_normal(shape, np.float32) + np.float32(len(shape) == 1) for key, shape in shapes.items()}
+    values = {
+        key: 0.02 * rng.standard_normal(shape, np.float32) + np.float32(len(shape) == 1)
+        for key, shape in shapes.items()
+    }
     formats.save(folder / "weights.npz", values)
     trained = Trained(name, None, folder / "weights.npz", overrides(name), use_gpu=False)
     for form in ("paddle", "onnx"):
@@ -39,7 +44,7 @@ def prepare(name, folder):
 
 
 def child(name, way, folder):
-    stamps = [(0.0, time.perf_counter() - time.process_time())]           # the interpreter's own start counts too
+    stamps = [(0.0, time.perf_counter() - time.process_time())]  # the interpreter's own start counts too
 
     def stamp():
         stamps.append((time.process_time(), time.perf_counter()))
@@ -47,6 +52,7 @@ def child(name, way, folder):
     from engine.export.run import Exported
     from engine.export.write import made_up
     from engine.predictor import Trained
+
     stamp()
     if way == "weights":
         network = Trained(name, None, folder / "weights.npz", overrides(name), use_gpu=False)
@@ -64,6 +70,7 @@ def child(name, way, folder):
 
 def main(names):
     from models import MODELS
+
     print(f"{'model':18}{'from':10}{'import':>14}{'load':>14}{'first batch':>14}")
     for name in names or MODELS:
         with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +79,9 @@ def main(names):
                 done = subprocess.run(words, capture_output=True, text=True)
                 if done.returncode:
                     raise SystemExit(done.stderr)
-                print("".join(line for line in done.stdout.splitlines(True) if line.startswith(name)), end="", flush=True)
+                print(
+                    "".join(line for line in done.stdout.splitlines(True) if line.startswith(name)), end="", flush=True
+                )
 
 
 if __name__ == "__main__":

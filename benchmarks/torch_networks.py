@@ -1,5 +1,6 @@
 """ResNet-50, and StNet on it, in PyTorch: torchvision's layers written out, since only their speed is asked for. Imported by the
 benchmarks in a Python that has PyTorch, never by the zoo."""
+
 import torch
 from torch import nn
 
@@ -14,7 +15,9 @@ def unit(inputs, outputs, kernel, stride=1, relu=True):
 class Block(nn.Module):
     def __init__(self, inputs, width, stride):
         super().__init__()
-        self.path = nn.Sequential(unit(inputs, width, 1), unit(width, width, 3, stride), unit(width, 4 * width, 1, relu=False))
+        self.path = nn.Sequential(
+            unit(inputs, width, 1), unit(width, width, 3, stride), unit(width, 4 * width, 1, relu=False)
+        )
         same = inputs == 4 * width and stride == 1
         self.shortcut = nn.Identity() if same else unit(inputs, 4 * width, 1, stride, relu=False)
 
@@ -43,7 +46,10 @@ class TSN(nn.Module):
 
     def __init__(self, classes):
         super().__init__()
-        self.features, self.classifier = nn.Sequential(*stages(), nn.AdaptiveAvgPool2d(1), nn.Flatten()), nn.Linear(2048, classes)
+        self.features, self.classifier = (
+            nn.Sequential(*stages(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            nn.Linear(2048, classes),
+        )
 
     def forward(self, x):
         frames = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
@@ -71,8 +77,13 @@ class StNet(nn.Module):
         self.first, self.last, self.pool = nn.BatchNorm1d(2048), nn.BatchNorm1d(1024), nn.AdaptiveAvgPool2d(1)
         self.shortcut, self.classifier = nn.Conv1d(2048, 1024, 1), nn.Linear(1024, classes)
         self.path = nn.Sequential(
-            nn.Conv1d(2048, 2048, 3, padding=1, groups=2048), nn.Conv1d(2048, 1024, 1), nn.BatchNorm1d(1024), nn.ReLU(),
-            nn.Conv1d(1024, 1024, 3, padding=1, groups=1024), nn.Conv1d(1024, 1024, 1))
+            nn.Conv1d(2048, 2048, 3, padding=1, groups=2048),
+            nn.Conv1d(2048, 1024, 1),
+            nn.BatchNorm1d(1024),
+            nn.ReLU(),
+            nn.Conv1d(1024, 1024, 3, padding=1, groups=1024),
+            nn.Conv1d(1024, 1024, 1),
+        )
 
     def forward(self, x):
         segments = x.shape[1]

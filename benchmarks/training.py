@@ -7,6 +7,7 @@ At 112 pixels. `loop` is a training epoch of Trainer on generated clips: reading
 executor alone, again and again on one batch. --torch names a Python that has PyTorch 2; the same network is trained there, channels_last,
 SGD with momentum and weight decay, on one batch. Blocks of steps take turns; given are the best and the median of seconds a step.
 """
+
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,7 @@ def torch_steps(name, batch):
     """A function that trains STEPS steps."""
     import torch
     import torch_networks
+
     torch.set_num_threads(2)
     shape = (batch, 3, 3, SIZE, SIZE) if name == "TSN" else (batch, 7, 15, SIZE, SIZE)
     model = (torch_networks.TSN if name == "TSN" else torch_networks.StNet)(CLASSES).train()
@@ -36,6 +38,7 @@ def torch_steps(name, batch):
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(model(clips), labels).backward()
             optimizer.step()
+
     return steps
 
 
@@ -48,12 +51,29 @@ def our_steps(name, batch, folder):
     from engine.configuration import configure
     from engine.stop import StopRequest
     from engine.trainer import Trainer
+
     logging.getLogger("zoo").setLevel(logging.WARNING)
     make_clip(folder / "clip.mp4", 12, (144, 112), landscape((144, 112)))
-    (folder / "train.list").write_text("".join(f"clip.mp4 {i % CLASSES}\n" for i in range(batch * STEPS)), encoding="utf-8")
-    sizes = {"TRAIN.short_size": SIZE, "TRAIN.target_size": SIZE, "TRAIN.batch_size": batch, "TRAIN.num_reader_threads": 2}
-    model, config = configure(name, None, {**sizes, "MODEL.num_classes": CLASSES, "TRAIN.filelist": str(folder / "train.list"),
-                                           "TRAIN.learning_rate": 1e-4, "TRAIN.seed": 1})
+    (folder / "train.list").write_text(
+        "".join(f"clip.mp4 {i % CLASSES}\n" for i in range(batch * STEPS)), encoding="utf-8"
+    )
+    sizes = {
+        "TRAIN.short_size": SIZE,
+        "TRAIN.target_size": SIZE,
+        "TRAIN.batch_size": batch,
+        "TRAIN.num_reader_threads": 2,
+    }
+    model, config = configure(
+        name,
+        None,
+        {
+            **sizes,
+            "MODEL.num_classes": CLASSES,
+            "TRAIN.filelist": str(folder / "train.list"),
+            "TRAIN.learning_rate": 1e-4,
+            "TRAIN.seed": 1,
+        },
+    )
     trainer = Trainer(model, config, folder, valid_interval=0)
     trainer.start(pretrain="none")
     feed = next(trainer.loader.epoch()).feed
@@ -67,27 +87,36 @@ def our_steps(name, batch, folder):
         trainer.batch = 0
         with StopRequest() as stop:
             trainer._train_epoch(stop)
+
     return {"bare": bare, "loop": loop}
 
 
 def main():
     from utils import cli
+
     parser = cli.Parser(prog="training.py", description=__doc__)
     parser.add_argument("model", choices=("TSN", "STNET"))
     parser.add_argument("--batch", type=cli.at_least(1), default=8, help="clips a step (default: 8)")
-    parser.add_argument("--rounds", type=cli.at_least(1), default=4, help=f"blocks of {STEPS} steps of each way (default: 4)")
+    parser.add_argument(
+        "--rounds", type=cli.at_least(1), default=4, help=f"blocks of {STEPS} steps of each way (default: 4)"
+    )
     parser.add_argument("--torch", metavar="PYTHON", help="a Python that has PyTorch")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         ways = our_steps(args.model, args.batch, Path(folder))
         if args.torch:
-            process = subprocess.Popen([args.torch, "-W", "ignore", __file__, "--torch-steps", args.model, str(args.batch)],
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                [args.torch, "-W", "ignore", __file__, "--torch-steps", args.model, str(args.batch)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
 
             def torch():
                 process.stdin.write("\n")
                 process.stdin.flush()
                 process.stdout.readline()
+
             ways["torch"] = torch
         found = {name: [] for name in ways}
         for _ in range(args.rounds + 1):
@@ -99,8 +128,10 @@ def main():
             process.stdin.close()
             process.wait()
     for name, seconds in found.items():
-        print(f"{args.model} {name:>6}: best {min(seconds[1:]):.3f} s, median {statistics.median(seconds[1:]):.3f} s, "
-              f"{min(seconds[1:]) / min(found['bare'][1:]):.2f} of bare")
+        print(
+            f"{args.model} {name:>6}: best {min(seconds[1:]):.3f} s, median {statistics.median(seconds[1:]):.3f} s, "
+            f"{min(seconds[1:]) / min(found['bare'][1:]):.2f} of bare"
+        )
 
 
 if __name__ == "__main__":

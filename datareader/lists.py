@@ -7,6 +7,7 @@
 
 A list, and each file in it, may be at an address (storage/addresses.py); entries of a remote list are relative to its folder too.
 """
+
 import csv
 import os
 import re
@@ -16,11 +17,11 @@ from pathlib import Path
 from storage import addresses
 from utils.errors import DataError, ObjectError
 
-Item = namedtuple("Item", "path label name")    # label None: inside the pickle, or not known; name: as the list wrote it
+Item = namedtuple("Item", "path label name")  # label None: inside the pickle, or not known; name: as the list wrote it
 
 PICKLES = (".pkl", ".pickle")
 SHARDS = (*PICKLES, ".tfrecord")
-LONGEST_LINE = 4096         # characters, more than any path may have
+LONGEST_LINE = 4096  # characters, more than any path may have
 CLIPS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".ogv")
 
 
@@ -41,7 +42,9 @@ def numbered_lines(path, key):
     except FileNotFoundError:
         raise DataError(f"list '{path}' does not exist (asked for by {key}); {_remedy(key)}") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"list '{path}' is not text in UTF-8 (asked for by {key}): {error}; save it as UTF-8") from error
+        raise DataError(
+            f"list '{path}' is not text in UTF-8 (asked for by {key}): {error}; save it as UTF-8"
+        ) from error
     except OSError as error:
         raise DataError(f"list '{path}' cannot be read (asked for by {key}): {error.strerror}") from error
     lines = [(number, line) for number, line in enumerate(lines, 1) if line]
@@ -96,7 +99,9 @@ def _base(path, data_root, names):
     beside, here = addresses.parent(path), Path()
     if addresses.is_remote(path):
         return beside
-    only_here = any(os.path.exists(here / name) for name in names) and not any(os.path.exists(beside / name) for name in names)
+    only_here = any(os.path.exists(here / name) for name in names) and not any(
+        os.path.exists(beside / name) for name in names
+    )
     return here if only_here else beside
 
 
@@ -123,8 +128,10 @@ def find_shards(paths):
     """Items of feature shards and folders of them; DataError for a clip, which these models cannot see."""
     for path in paths:
         if addresses.suffix(path) in CLIPS:
-            raise DataError(f"--video_path '{path}' is a clip, but this model classifies YouTube-8M features, not pixels: give feature "
-                            f"shards ({', '.join(SHARDS)}) or a --filelist of them; TSN and STNET classify clips")
+            raise DataError(
+                f"--video_path '{path}' is a clip, but this model classifies YouTube-8M features, not pixels: give feature "
+                f"shards ({', '.join(SHARDS)}) or a --filelist of them; TSN and STNET classify clips"
+            )
     return _find(paths, SHARDS, f"no feature shard ({', '.join(SHARDS)})")
 
 
@@ -161,7 +168,9 @@ def read_names(path):
     lines = read_lines(path, "class names")
     fields = [line.split() for line in lines]
     for position in (0, -1):
-        numbers = [words[position] for words in fields if len(words) > 1 and words[position].isdigit()]     # a lone number is a name
+        numbers = [
+            words[position] for words in fields if len(words) > 1 and words[position].isdigit()
+        ]  # a lone number is a name
         if sorted(map(int, numbers)) == list(range(len(lines))):
             rest = [" ".join(words[:-1] if position else words[1:]) for words in fields]
             return [name for _, name in sorted(zip(map(int, numbers), rest, strict=True))]
@@ -179,8 +188,12 @@ def _vocabulary(path):
     except OSError as error:
         raise DataError(f"class names '{path}' cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise DataError(f"class names '{path}': expected the columns Index, KnowledgeGraphId and Name of YouTube-8M's vocabulary.csv, "
-                        f"or a text file with a name a line; found {type(error).__name__}: {error}") from error
+        raise DataError(
+            f"class names '{path}': expected the columns Index, KnowledgeGraphId and Name of YouTube-8M's vocabulary.csv, "
+            f"or a text file with a name a line; found {type(error).__name__}: {error}"
+        ) from error
     if sorted(names) != list(range(len(rows))):
-        raise DataError(f"class names '{path}': the {len(rows)} rows do not have the indices 0 to {len(rows) - 1}, once each")
+        raise DataError(
+            f"class names '{path}': the {len(rows)} rows do not have the indices 0 to {len(rows) - 1}, once each"
+        )
     return [names[i] for i in range(len(rows))]

@@ -6,6 +6,7 @@ A reader stuck on one file is given up after `sample_timeout` seconds, and anoth
 A lost connection ends training; elsewhere what is read by then is delivered, and the rest is left out with that reason.
 Threads are enough: decoding and scaling release the interpreter's lock.
 """
+
 import queue
 import threading
 import time
@@ -44,7 +45,7 @@ class _Slot:
 
     def __init__(self, buffer, rows):
         self.buffer, self.missing = buffer, rows
-        self.found = [None] * rows          # per row: (label, id, index), or None where the sample is bad
+        self.found = [None] * rows  # per row: (label, id, index), or None where the sample is bad
 
 
 class Loader:
@@ -54,9 +55,13 @@ class Loader:
     `part` (rank, world) reads one of `world` contiguous slices of every batch, whose samples and order it does not change. Slices
     are equal where batch_size is a multiple of `world`; others may be empty, and such a batch is then not delivered."""
 
-    def __init__(self, dataset, batch_size, threads=2, buffer_bytes=512 << 20, timeout=120.0, training=False, seed=0, part=(0, 1)):
+    def __init__(
+        self, dataset, batch_size, threads=2, buffer_bytes=512 << 20, timeout=120.0, training=False, seed=0, part=(0, 1)
+    ):
         if training and len(dataset) < batch_size:
-            raise DataError(f"batch_size '{batch_size}' is larger than the {len(dataset)} samples of the training list; lower it")
+            raise DataError(
+                f"batch_size '{batch_size}' is larger than the {len(dataset)} samples of the training list; lower it"
+            )
         self.dataset, self.batch_size, self.threads, self.timeout = dataset, batch_size, threads, timeout
         self.training, self.seed, self.buffer_bytes, self.part = training, seed, buffer_bytes, part
         self.bad, self.lost = {}, None
@@ -163,7 +168,9 @@ class _Epoch:
         buffer = slot.buffer
         if len(kept) < len(slot.found):
             buffer = buffer[kept]
-        labels, ids, indices = (list(column) for column in zip(*(slot.found[row] for row in kept), strict=True)) if kept else ([], [], [])
+        labels, ids, indices = (
+            (list(column) for column in zip(*(slot.found[row] for row in kept), strict=True)) if kept else ([], [], [])
+        )
         return Batch(number, dataset.feed(buffer, labels) if kept else {}, ids, labels, indices)
 
     # ---- in the worker threads
@@ -178,12 +185,16 @@ class _Epoch:
             except Exception as error:
                 self.events.put(error)
                 return
-            if not task.alive:          # given up in the meantime: another thread has taken this one's place
+            if not task.alive:  # given up in the meantime: another thread has taken this one's place
                 return
 
     def _read(self, task):
         index = int(self.order[task.position % len(self.order)])
-        known = self.loader.bad.get(index) or self.loader.lost and f"not read, since a connection was lost: {self.loader.lost}"
+        known = (
+            self.loader.bad.get(index)
+            or self.loader.lost
+            and f"not read, since a connection was lost: {self.loader.lost}"
+        )
         if known:
             self._failed(task, known)
             return
@@ -223,4 +234,6 @@ class _Epoch:
 def too_many_bad(loader):
     """The error of an epoch that is mostly unreadable, with the first reasons."""
     reasons = "; ".join(list(loader.bad.values())[:3])
-    return DataError(f"{len(loader.bad)} of {len(loader.dataset)} training samples cannot be read, more than half: {reasons}; ...")
+    return DataError(
+        f"{len(loader.bad)} of {len(loader.dataset)} training samples cannot be read, more than half: {reasons}; ..."
+    )

@@ -1,4 +1,5 @@
 """What the tools that go through many clips share: several at a time, a progress bar, whole files only, a list of what failed."""
+
 import contextlib
 import csv
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -29,6 +30,7 @@ def each(function, jobs, workers, title):
 
 def convert_all(convert, jobs, workers, title):
     """([result of convert(job)], [VideoError]): a clip that cannot be converted stops no other. Raises DataError for the rest."""
+
     def attempt(job):
         try:
             return convert(job), None

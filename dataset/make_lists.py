@@ -6,6 +6,7 @@
 Opens every clip, splits each class, and writes train.list, val.list, classes.txt and clips.yaml (a config that points at
 them) into --out, by default the folder itself. What cannot be read is left out and named. Exit status 1 says there was some.
 """
+
 import os
 import sys
 from collections import Counter
@@ -24,7 +25,7 @@ from storage.files import replacing, writable_folder
 from utils import cli
 from utils.errors import ConfigError, DataError
 
-MINIMUM = 2                     # clips of a class: one to learn from, one to check with
+MINIMUM = 2  # clips of a class: one to learn from, one to check with
 
 
 def find(folder):
@@ -35,17 +36,24 @@ def find(folder):
     classes = {}
     for entry in sorted(folder.iterdir()):
         if entry.is_dir() and not entry.name.startswith("."):
-            clips = sorted(path for path in entry.rglob("*") if path.suffix.lower() in lists.CLIPS and not path.name.startswith("."))
+            clips = sorted(
+                path
+                for path in entry.rglob("*")
+                if path.suffix.lower() in lists.CLIPS and not path.name.startswith(".")
+            )
             if clips:
                 classes[entry.name] = clips
     if len(classes) < 2:
-        raise DataError(f"'{folder}': {len(classes)} subfolders with clips in them; expected one for each of two or more classes, for "
-                        f"example running/1.mp4 and jumping/2.mp4; clips end in {', '.join(lists.CLIPS)}")
+        raise DataError(
+            f"'{folder}': {len(classes)} subfolders with clips in them; expected one for each of two or more classes, for "
+            f"example running/1.mp4 and jumping/2.mp4; clips end in {', '.join(lists.CLIPS)}"
+        )
     return classes
 
 
 def unreadable(clips):
     """{path: reason} of the clips that do not decode, or whose names no list can hold."""
+
     def reason(path):
         if len(str(path).splitlines()) > 1:
             return path, "a line break in its name; rename it"
@@ -58,7 +66,9 @@ def unreadable(clips):
         return path, None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(tqdm(pool.map(reason, clips), total=len(clips), desc="checking", unit="clip", disable=None, leave=False))
+        found = list(
+            tqdm(pool.map(reason, clips), total=len(clips), desc="checking", unit="clip", disable=None, leave=False)
+        )
     return {path: why for path, why in found if why}
 
 
@@ -69,7 +79,9 @@ def split(classes, share, seed):
     """
     few = [f"'{name}' has {len(clips)}" for name, clips in classes.items() if len(clips) < MINIMUM]
     if few:
-        raise DataError(f"each class needs {MINIMUM} readable clips or more: {'; '.join(few)}; add some, or move the folder away")
+        raise DataError(
+            f"each class needs {MINIMUM} readable clips or more: {'; '.join(few)}; add some, or move the folder away"
+        )
     train, valid = [], []
     for label, clips in enumerate(classes.values()):
         order = np.random.default_rng([seed, label]).permutation(len(clips))
@@ -82,16 +94,25 @@ def split(classes, share, seed):
 def write(out, classes, train, valid):
     """The three text files and the config, whose paths are absolute, so that it serves from any folder."""
     out = Path(out).absolute()
-    names = {"train.list": _lines(out, train), "val.list": _lines(out, valid),
-             "classes.txt": [f"{label} {name}" for label, name in enumerate(classes)]}
+    names = {
+        "train.list": _lines(out, train),
+        "val.list": _lines(out, valid),
+        "classes.txt": [f"{label} {name}" for label, name in enumerate(classes)],
+    }
     for name, lines in names.items():
         with replacing(out / name) as path:
             path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    filelists = {mode: {"filelist": str(out / ("train.list" if mode == "TRAIN" else "val.list"))} for mode in ("TRAIN", "VALID", "TEST")}
+    filelists = {
+        mode: {"filelist": str(out / ("train.list" if mode == "TRAIN" else "val.list"))}
+        for mode in ("TRAIN", "VALID", "TEST")
+    }
     # The recipes are for thousands of clips on many devices. These settings suit tens of clips and a pretrained backbone.
     filelists["TRAIN"] |= {"epoch": 20, "batch_size": min(8, len(train)), "learning_rate": 0.001}
     filelists["VALID"] |= {"batch_size": 8}
-    tree = {"MODEL": {"num_classes": len(classes), "class_names": str(out / "classes.txt"), "format": "mp4"}, **filelists}
+    tree = {
+        "MODEL": {"num_classes": len(classes), "class_names": str(out / "classes.txt"), "format": "mp4"},
+        **filelists,
+    }
     with replacing(out / "clips.yaml") as path:
         path.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
@@ -101,7 +122,7 @@ def _lines(out, samples):
     for path, label in samples:
         path = path.absolute()
         text = str(path.relative_to(out) if path.is_relative_to(out) else path)
-        yield f"{text if text == text.lstrip() else os.path.join('.', text)} {label}"       # readers strip lines
+        yield f"{text if text == text.lstrip() else os.path.join('.', text)} {label}"  # readers strip lines
 
 
 def summary(classes, train, valid, bad):
@@ -136,7 +157,9 @@ def make(folder, share=0.2, out=None, seed=0):
 def main(argv=None):
     parser = cli.Parser(prog="dataset/make_lists.py", description=__doc__)
     parser.add_argument("dir", type=cli.given, help="folder with a subfolder of clips for each class")
-    parser.add_argument("--val", type=float, default=0.2, help="share of each class that goes into val.list (default: 0.2)")
+    parser.add_argument(
+        "--val", type=float, default=0.2, help="share of each class that goes into val.list (default: 0.2)"
+    )
     parser.add_argument("--out", type=cli.given, help="folder of what is written (default: DIR)")
     parser.add_argument("--seed", type=cli.at_least(0), default=0, help="of the split (default: 0)")
     args = parser.parse_args(argv)

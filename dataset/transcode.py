@@ -9,6 +9,7 @@ A few clips are tried first, to say what the whole will cost and gain. The tree 
 with other settings choose another folder. Clips that cannot be read whole are listed in TARGET_DIR/failed.csv. Exit status 1
 says there were some.
 """
+
 import logging
 import os
 import sys
@@ -31,22 +32,22 @@ from dataset.conversion import convert_all, write_failures, writing
 from utils import cli
 from utils.errors import ConfigError, DataError, VideoError
 
-SAMPLES, REPEATS = 3, 3             # clips tried before, and how often each is read
-SEGMENTS = 3                        # of TSN in training: the reading that is timed
+SAMPLES, REPEATS = 3, 3  # clips tried before, and how often each is read
+SEGMENTS = 3  # of TSN in training: the reading that is timed
 log = logging.getLogger("zoo")
 
 
 class Settings(NamedTuple):
-    short_size: int = 256           # of frames, in pixels; smaller ones stay as they are
-    gop: int = 12                   # frames from one keyframe to the next at most
-    crf: int = 23                   # quality of x264: 0 lossless, 51 worst
+    short_size: int = 256  # of frames, in pixels; smaller ones stay as they are
+    gop: int = 12  # frames from one keyframe to the next at most
+    crf: int = 23  # quality of x264: 0 lossless, 51 worst
 
 
 class Estimate(NamedTuple):
-    clips: int                      # that were tried
-    size: float                     # new bytes over old
-    reading: float                  # old reading time over new
-    cost: float                     # seconds of one processor core for each source byte
+    clips: int  # that were tried
+    size: float  # new bytes over old
+    reading: float  # old reading time over new
+    cost: float  # seconds of one processor core for each source byte
 
 
 def find(source_dir, target_dir):
@@ -74,15 +75,21 @@ def transcode(source, target, settings):
     with writing(target) as path:
         frames = _encode(source, path, settings)
         if frames != expected:
-            raise VideoError(source, f"damaged: {frames} of its {expected} frames decode; fetch it again or take it off the list")
+            raise VideoError(
+                source, f"damaged: {frames} of its {expected} frames decode; fetch it again or take it off the list"
+            )
     return os.path.getsize(source), os.path.getsize(target)
 
 
 def _encode(source, path, settings):
     """Decode and encode every frame, at a constant rate: readers count frames. Returns how many."""
     # `file:` keeps a name with a colon from being a protocol.
-    with av.open(f"file:{os.fsdecode(source)}", container_options={"format_whitelist": FORMATS}, metadata_errors="ignore") as old, \
-            av.open(f"file:{os.fsdecode(path)}", "w", format="mp4") as new:
+    with (
+        av.open(
+            f"file:{os.fsdecode(source)}", container_options={"format_whitelist": FORMATS}, metadata_errors="ignore"
+        ) as old,
+        av.open(f"file:{os.fsdecode(path)}", "w", format="mp4") as new,
+    ):
         stream, count = old.streams.best("video"), 0
         stream.codec_context.thread_count = 1
         encoder, reformatter = None, VideoReformatter()
@@ -91,13 +98,15 @@ def _encode(source, path, settings):
                 frame = _upright(frame)
                 if encoder is None:
                     encoder = _encoder(new, stream, frame, settings)
-                frame = reformatter.reformat(frame, encoder.width, encoder.height, "yuv420p", interpolation="BICUBIC", threads=1)
-                frame.pict_type = PictureType.NONE      # else x264 would put a keyframe wherever the source has one
+                frame = reformatter.reformat(
+                    frame, encoder.width, encoder.height, "yuv420p", interpolation="BICUBIC", threads=1
+                )
+                frame.pict_type = PictureType.NONE  # else x264 would put a keyframe wherever the source has one
                 frame.pts, frame.time_base = count - 1, 1 / encoder.codec_context.framerate
                 new.mux(encoder.encode(frame))
             if encoder:
                 new.mux(encoder.encode(None))
-        except OSError:                                 # some of PyAV's errors are one: a full disk is not the clip's fault
+        except OSError:  # some of PyAV's errors are one: a full disk is not the clip's fault
             raise
         except av.FFmpegError as error:
             raise VideoError(source, f"cannot be encoded ({error.strerror})") from error
@@ -107,7 +116,7 @@ def _encode(source, path, settings):
 def _decoded(source, container, stream):
     try:
         yield from container.decode(stream)
-    except (av.FFmpegError, IndexError) as error:       # PyAV's IndexError: garbage taken for another stream
+    except (av.FFmpegError, IndexError) as error:  # PyAV's IndexError: garbage taken for another stream
         reason = getattr(error, "strerror", error)
         raise VideoError(source, f"damaged ({reason}); fetch it again or take it off the list") from error
 
@@ -117,25 +126,34 @@ def _upright(frame):
     turns = round(frame.rotation / 90) % 4
     if not turns:
         return frame
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns)), format="rgb24")
+    return av.VideoFrame.from_ndarray(
+        np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns)), format="rgb24"
+    )
 
 
 def _encoder(container, stream, frame, settings):
     """The H.264 stream for frames like this one: of even sizes, with the same tags of colour."""
-    width, height = scaled_size(frame.width, frame.height, min(settings.short_size, frame.width, frame.height), "keep_ratio")
+    width, height = scaled_size(
+        frame.width, frame.height, min(settings.short_size, frame.width, frame.height), "keep_ratio"
+    )
     options = {"g": str(settings.gop), "crf": str(settings.crf), "preset": "medium"}
     encoder = container.add_stream("libx264", rate=stream.average_rate or stream.guessed_rate or 25, options=options)
-    encoder.width, encoder.height, encoder.pix_fmt = max(2, round(width / 2) * 2), max(2, round(height / 2) * 2), "yuv420p"
+    encoder.width, encoder.height, encoder.pix_fmt = (
+        max(2, round(width / 2) * 2),
+        max(2, round(height / 2) * 2),
+        "yuv420p",
+    )
     context = encoder.codec_context
-    context.thread_count = 1                            # the workers are the parallelism
+    context.thread_count = 1  # the workers are the parallelism
     context.color_range = frame.color_range
-    if frame.colorspace:                                # 0: no YUV
+    if frame.colorspace:  # 0: no YUV
         context.colorspace = frame.colorspace
     return encoder
 
 
 def reading_seconds(path):
     """Processor time of reading the frames that TSN sees of a clip, the best of a few times."""
+
     def once():
         start = time.thread_time()
         read_frames(path, lambda frames: segment_starts(frames, SEGMENTS, 1))
@@ -167,10 +185,19 @@ def main(argv=None):
     parser.add_argument("source_dir", help="folder of clips, searched with all its subfolders")
     parser.add_argument("target_dir", help="folder for the mp4s")
     defaults = Settings()
-    parser.add_argument("--short_size", type=int, default=defaults.short_size, help="shrink frames to this short side (default: 256)")
-    parser.add_argument("--gop", type=int, default=defaults.gop, help="frames from keyframe to keyframe, 1: only keyframes (default: 12)")
+    parser.add_argument(
+        "--short_size", type=int, default=defaults.short_size, help="shrink frames to this short side (default: 256)"
+    )
+    parser.add_argument(
+        "--gop",
+        type=int,
+        default=defaults.gop,
+        help="frames from keyframe to keyframe, 1: only keyframes (default: 12)",
+    )
     parser.add_argument("--crf", type=int, default=defaults.crf, help="quality, 0 lossless to 51 worst (default: 23)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="clips encoded at a time (default: one a CPU core)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="clips encoded at a time (default: one a CPU core)"
+    )
     parser.add_argument("--dry_run", action="store_true", help="only say what it would cost and gain")
     args = parser.parse_args(argv)
     for flag, low, high in (("short_size", 2, 8192), ("gop", 1, 1000), ("crf", 0, 51), ("workers", 1, 1024)):
@@ -179,9 +206,11 @@ def main(argv=None):
     settings = Settings(args.short_size, args.gop, args.crf)
     clips = find(args.source_dir, args.target_dir)
     jobs = [(source, target) for source, target in clips if not target.is_file()]
-    log.info("%d clips in %s, %d are in %s already", len(clips), args.source_dir, len(clips) - len(jobs), args.target_dir)
+    log.info(
+        "%d clips in %s, %d are in %s already", len(clips), args.source_dir, len(clips) - len(jobs), args.target_dir
+    )
     if jobs:
-        size = sum(os.path.getsize(source) for source, _ in jobs if source.exists())            # a link may lead nowhere
+        size = sum(os.path.getsize(source) for source, _ in jobs if source.exists())  # a link may lead nowhere
         _announce(estimate([source for source, _ in jobs], settings), size, args.workers)
     return 0 if args.dry_run else _run(jobs, settings, args.workers, args.target_dir)
 
@@ -190,17 +219,32 @@ def _announce(guess, size, workers):
     if guess is None:
         log.warning("none of the clips that were tried can be read, so cost and gain are not known")
         return
-    log.info("by %d of them: %.1f MB become %.1f MB (%+.0f %%), TSN's frames are read %.1f times as fast, encoding takes about %.1f min "
-             "with %d at a time", guess.clips, size / 1e6, guess.size * size / 1e6, 100 * (guess.size - 1), guess.reading,
-             guess.cost * size / workers / 60, workers)
+    log.info(
+        "by %d of them: %.1f MB become %.1f MB (%+.0f %%), TSN's frames are read %.1f times as fast, encoding takes about %.1f min "
+        "with %d at a time",
+        guess.clips,
+        size / 1e6,
+        guess.size * size / 1e6,
+        100 * (guess.size - 1),
+        guess.reading,
+        guess.cost * size / workers / 60,
+        workers,
+    )
 
 
 def _run(jobs, settings, workers, target_dir):
     sizes, failures = convert_all(lambda job: transcode(*job, settings), jobs, workers, "transcode")
     write_failures(Path(target_dir) / "failed.csv", failures)
     before, after = (sum(column) for column in zip(*sizes, strict=True)) if sizes else (0, 0)
-    log.info("%d clips written to %s, %.1f MB became %.1f MB; %d could not be read%s", len(sizes), target_dir, before / 1e6, after / 1e6,
-             len(failures), f": see {Path(target_dir) / 'failed.csv'}" if failures else "")
+    log.info(
+        "%d clips written to %s, %.1f MB became %.1f MB; %d could not be read%s",
+        len(sizes),
+        target_dir,
+        before / 1e6,
+        after / 1e6,
+        len(failures),
+        f": see {Path(target_dir) / 'failed.csv'}" if failures else "",
+    )
     return 1 if failures else 0
 
 

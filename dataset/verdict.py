@@ -1,8 +1,9 @@
 """What `dataset/check.py` found, in words: problems, clips per class, one paragraph."""
+
 from collections import Counter, defaultdict
 
-SHOWN = 10                          # problems and classes that are named before "and 5 more"
-RARE = 0.2                          # a class with less than this share of the average is called rare
+SHOWN = 10  # problems and classes that are named before "and 5 more"
+RARE = 0.2  # a class with less than this share of the average is called rare
 
 
 def verdict(samples, num_classes=None, names=None, frames=None):
@@ -17,12 +18,19 @@ def verdict(samples, num_classes=None, names=None, frames=None):
     counts = {each: Counter(sample.label for sample in good if sample.filelist == each) for each in filelists}
     named = [names[label] if names else f"class {label}" for label in range(classes)]
     first, *others = filelists
-    wrong = _problems(samples) + _missing(first, counts[first], named) + _overlaps(samples, first, others) + _contradictions(samples)
+    wrong = (
+        _problems(samples)
+        + _missing(first, counts[first], named)
+        + _overlaps(samples, first, others)
+        + _contradictions(samples)
+    )
     remarks = [sentence for other in others for sentence in _missing(other, counts[other], named)]
     remarks += _rare(first, counts[first], named) + _repeats(samples, filelists)
     short = sum(0 < sample.frames < frames for sample in samples) if frames else 0
     if short:
-        remarks.append(f"{short} {_plural(short, 'clip has', 'clips have')} fewer than {frames} frames, which will be repeated.")
+        remarks.append(
+            f"{short} {_plural(short, 'clip has', 'clips have')} fewer than {frames} frames, which will be repeated."
+        )
     paragraph = " ".join([_overview(samples, filelists, classes), *(wrong or ["Nothing is wrong."]), *remarks])
     return "\n".join([*_reasons(samples), *_histogram(filelists, counts, named), "", paragraph]), bool(wrong)
 
@@ -30,7 +38,11 @@ def verdict(samples, num_classes=None, names=None, frames=None):
 def _overview(samples, filelists, classes):
     sizes = ", ".join(f"{sum(sample.filelist == each for sample in samples)} in {each}" for each in filelists)
     lengths = sorted(sample.frames for sample in samples if sample.frames)
-    span = f", {lengths[0]} to {lengths[-1]} frames long, half of them over {lengths[len(lengths) // 2]}" if lengths else ""
+    span = (
+        f", {lengths[0]} to {lengths[-1]} frames long, half of them over {lengths[len(lengths) // 2]}"
+        if lengths
+        else ""
+    )
     total = sum({sample.path: sample.bytes for sample in samples}.values())
     return f"{len(samples)} clips ({sizes}) of {classes} {_plural(classes, 'class', 'classes')}{span}, {total / 1e6:.1f} MB."
 
@@ -50,7 +62,11 @@ def _missing(filelist, count, named):
 def _rare(filelist, count, named):
     average = sum(count.values()) / len(named) if named else 0
     rare = [f"'{name}' ({count[label]})" for label, name in enumerate(named) if 0 < count[label] < RARE * average]
-    return [f"Rare in {filelist}, where a class has {average:.0f} on average: {_some(rare, 'class', 'classes')}."] if rare else []
+    return (
+        [f"Rare in {filelist}, where a class has {average:.0f} on average: {_some(rare, 'class', 'classes')}."]
+        if rare
+        else []
+    )
 
 
 def _identity(sample):
@@ -64,7 +80,9 @@ def _overlaps(samples, first, others):
     for other in others:
         count = sum(sample.filelist == other and _identity(sample) in trained for sample in samples)
         if count:
-            found.append(f"{count} {_plural(count, 'clip', 'clips')} of {other} {_plural(count, 'is', 'are')} in {first} too.")
+            found.append(
+                f"{count} {_plural(count, 'clip', 'clips')} of {other} {_plural(count, 'is', 'are')} in {first} too."
+            )
     return found
 
 
@@ -83,7 +101,11 @@ def _contradictions(samples):
     for sample in samples:
         if sample.label is not None:
             labels[_identity(sample)].add(sample.label)
-    names = [f"'{sample.sample}'" for sample in {_identity(each): each for each in samples}.values() if len(labels[_identity(sample)]) > 1]
+    names = [
+        f"'{sample.sample}'"
+        for sample in {_identity(each): each for each in samples}.values()
+        if len(labels[_identity(sample)]) > 1
+    ]
     return [f"Under different labels: {_some(names, 'clip', 'clips')}."] if names else []
 
 
@@ -97,7 +119,9 @@ def _histogram(filelists, counts, named):
     columns = [f"list {number}" for number in range(1, len(filelists) + 1)]
     legend = [f"{column}: {each}" for column, each in zip(columns, filelists, strict=True)]
     head = " ".join(f"{column:>7}" for column in columns) + "  class"
-    return [*legend, head] + [" ".join(f"{counts[each][label]:7}" for each in filelists) + f"  {name}" for label, name in enumerate(named)]
+    return [*legend, head] + [
+        " ".join(f"{counts[each][label]:7}" for each in filelists) + f"  {name}" for label, name in enumerate(named)
+    ]
 
 
 def _some(words, one, many):

@@ -1,4 +1,5 @@
 """Samples that cannot be read: known to all processes of a training, and listed for people."""
+
 import csv
 import logging
 
@@ -15,13 +16,20 @@ def merge(group, loader):
     """Give every process's loader what all of them have found to be bad, each sample once, and whether one lost its connection.
     Raises DataError when that is more than half of a training list."""
     known = sorted(loader.bad)
-    found = group.gather({"indices": np.array(known, int), "reasons": np.array([loader.bad[index] for index in known], str),
-                          "lost": np.array([loader.lost or ""])})
+    found = group.gather(
+        {
+            "indices": np.array(known, int),
+            "reasons": np.array([loader.bad[index] for index in known], str),
+            "lost": np.array([loader.lost or ""]),
+        }
+    )
     merged = {}
     for part in found:
         for index, reason in zip(part["indices"].tolist(), part["reasons"].tolist(), strict=True):
             merged.setdefault(index, reason)
-    bad, loader.lost = group.share([sorted(merged.items()), next((part["lost"].item() for part in found if part["lost"].item()), None)])
+    bad, loader.lost = group.share(
+        [sorted(merged.items()), next((part["lost"].item() for part in found if part["lost"].item()), None)]
+    )
     loader.bad.update((int(index), reason) for index, reason in bad)
     if loader.training and 2 * len(loader.bad) > len(loader.dataset):
         raise too_many_bad(loader)

@@ -1,4 +1,5 @@
 """From what a user typed to a model class, a validated configuration and class names."""
+
 import logging
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def class_names(config, source=None):
     state = checkpoint.state_of(checkpoint.resolve(source, model.name)) if isinstance(source, str | Path) else None
     travelling = [str(name) for name in (state or {}).get("class_names", [])]
     theirs = travelling and model.class_names == (state["config"].get("MODEL") or {}).get("class_names")
-    if model.class_names and not (theirs and not addresses.exists(model.class_names)):         # theirs may have stayed behind
+    if model.class_names and not (theirs and not addresses.exists(model.class_names)):  # theirs may have stayed behind
         names, origin = lists.read_names(model.class_names), model.class_names
     elif len(travelling) == model.num_classes:
         if labels:

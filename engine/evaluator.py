@@ -1,4 +1,5 @@
 """The evaluation loop: batches through a graph into a metric, and what test.py reports."""
+
 import logging
 from functools import partial
 
@@ -29,9 +30,11 @@ def evaluate(device, graph, loader, new_metric, log_interval=0, prefix="[TEST] t
     """
     group = group or Group()
     metric, section = new_metric(), loader.dataset.section
-    batches = tqdm(loader.epoch(), total=len(loader), desc=prefix, unit="batch", disable=None if group.first else True, leave=False)
+    batches = tqdm(
+        loader.epoch(), total=len(loader), desc=prefix, unit="batch", disable=None if group.first else True, leave=False
+    )
     for batch in batches:
-        labels = batch.feed["label"][::section.views]
+        labels = batch.feed["label"][:: section.views]
         if section.views > 1:
             probabilities = views.probabilities(partial(device.scores, graph), batch.feed, section)
             loss = views.cross_entropy(probabilities, labels)
@@ -78,7 +81,10 @@ def test(model_class, config, source, use_gpu=False, log_interval=1, save_dir="d
     device.initialise(graph)
     weights.put(weights.strict, device, graph, model, found)
 
-    new_metric, written = partial(METRICS[model.data], config.MODEL.num_classes, config.MODEL.topk), REPORTS[model.data]()
+    new_metric, written = (
+        partial(METRICS[model.data], config.MODEL.num_classes, config.MODEL.topk),
+        REPORTS[model.data](),
+    )
     metric = evaluate(device, graph, loader, new_metric, log_interval, "[EVAL] Batch", written.add, group)
     merge(group, written)
     result = _report(model, config, source, metric, written, loader, save_dir) if group.first else None
@@ -92,8 +98,12 @@ def _report(model, config, source, metric, written, loader, save_dir):
     scored = len(dataset) - len(loader.bad)
     bad = [{"id": dataset.name(index), "error": reason} for index, reason in sorted(loader.bad.items())]
     paths = written.write(save_dir, model.name, class_names(config, source), metric)
-    paths.append(report.write_json(addresses.join(save_dir, f"{model.name}_test_result.json"),
-                                   {**result, "scored": scored, "listed": len(dataset), "unreadable": bad}))
+    paths.append(
+        report.write_json(
+            addresses.join(save_dir, f"{model.name}_test_result.json"),
+            {**result, "scored": scored, "listed": len(dataset), "unreadable": bad},
+        )
+    )
     for sample in bad:
         log.error("not scored: %s", sample["error"])
     log.info("scored %d of %d; written: %s", scored, len(dataset), ", ".join(map(str, paths)))

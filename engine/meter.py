@@ -1,8 +1,9 @@
 """Where the time of a training step goes."""
+
 import datetime
 import time
 
-SLOW_DATA = 0.30            # share of the step time from which data is called the bottleneck
+SLOW_DATA = 0.30  # share of the step time from which data is called the bottleneck
 
 
 class Meter:
@@ -61,5 +62,7 @@ class Meter:
     def verdict(self):
         """One sentence when data is the bottleneck, and what to do."""
         if self.data_share > SLOW_DATA:
-            yield (f"data loading takes {self.data_share:.0%} of each step: raise TRAIN.num_reader_threads towards the number of cores, "
-                   "or, for clips, re-encode them with shorter groups of pictures or a smaller short side")
+            yield (
+                f"data loading takes {self.data_share:.0%} of each step: raise TRAIN.num_reader_threads towards the number of cores, "
+                "or, for clips, re-encode them with shorter groups of pictures or a smaller short side"
+            )

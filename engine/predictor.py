@@ -1,4 +1,5 @@
 """Classify clips, or ready tensors, with a trained or an exported model: the class that people embed, and that infer.py is built on."""
+
 from tqdm import tqdm
 
 from datareader import READERS, loader_for
@@ -54,11 +55,23 @@ class Predictor:
     Raises ConfigError, WeightsError.
     """
 
-    def __init__(self, name=None, config=None, weights=None, overrides=None, use_gpu=None, exported=None, precision="fp32", tensorrt=False):
+    def __init__(
+        self,
+        name=None,
+        config=None,
+        weights=None,
+        overrides=None,
+        use_gpu=None,
+        exported=None,
+        precision="fp32",
+        tensorrt=False,
+    ):
         if exported and (config or weights):
             raise ConfigError(f"'{exported}' is an exported model and brings its own; leave out '{config or weights}'")
         if not exported and (precision != "fp32" or tensorrt):
-            raise ConfigError("--precision and --tensorrt are for exported models; write one with export.py and give --exported")
+            raise ConfigError(
+                "--precision and --tensorrt are for exported models; write one with export.py and give --exported"
+            )
         if exported:
             self.network = Exported(exported, overrides, use_gpu, precision, tensorrt, name)
         else:
@@ -97,4 +110,9 @@ class Predictor:
 
     def _result(self, name, row, topk):
         probabilities, indices = report.top(row, topk)
-        return {"id": name, "probabilities": probabilities, "indices": indices, "names": [self.names[i] for i in indices]}
+        return {
+            "id": name,
+            "probabilities": probabilities,
+            "indices": indices,
+            "names": [self.names[i] for i in indices],
+        }

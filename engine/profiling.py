@@ -1,4 +1,5 @@
 """`train.py --is_profiler 1`: where the time of a training step goes, as a trace for chrome://tracing or Perfetto."""
+
 import itertools
 import logging
 
@@ -6,7 +7,7 @@ import paddle
 
 log = logging.getLogger("zoo")
 
-WARM_UP, STEPS = 2, 5       # the first steps build and tune; they would drown the rest
+WARM_UP, STEPS = 2, 5  # the first steps build and tune; they would drown the rest
 
 
 def profile(trainer, folder):

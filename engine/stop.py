@@ -1,9 +1,10 @@
 """Stopping a training at a step's boundary."""
+
 import signal
 import threading
 import time
 
-PATIENCE = {signal.SIGINT: 0.0, signal.SIGTERM: 2.0}        # seconds within which signals of a kind count as one
+PATIENCE = {signal.SIGINT: 0.0, signal.SIGTERM: 2.0}  # seconds within which signals of a kind count as one
 
 
 class Interrupted(KeyboardInterrupt):

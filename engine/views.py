@@ -1,4 +1,5 @@
 """Several views of a video (clips in time, crops in space): through the graph a few at a time, averaged outside it."""
+
 import numpy as np
 
 
@@ -13,8 +14,8 @@ def probabilities(run, feed, section):
         return run(feed)[0]
     wanted = 1 if section.average == "logits" else 0
     starts = range(0, len(next(iter(feed.values()))), section.batch_size)
-    parts = [{name: rows[start:start + section.batch_size] for name, rows in feed.items()} for start in starts]
-    rows = np.concatenate([run(part)[wanted] for part in parts])      # [B*views, classes]
+    parts = [{name: rows[start : start + section.batch_size] for name, rows in feed.items()} for start in starts]
+    rows = np.concatenate([run(part)[wanted] for part in parts])  # [B*views, classes]
     mean = rows.reshape(-1, section.views, rows.shape[1]).mean(axis=1)
     return softmax(mean) if section.average == "logits" else mean
 

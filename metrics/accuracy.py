@@ -1,4 +1,5 @@
 """Loss and top-k accuracy of single-label clips, weighted by samples."""
+
 import numpy as np
 
 from utils.errors import DataError
@@ -16,7 +17,7 @@ class Accuracy:
     With fewer than five classes k is the class count, and the key says so: {"top1", "top3"} (regression: old zoo crashed).
     """
 
-    best = "top1"               # the value by which the best checkpoint is chosen
+    best = "top1"  # the value by which the best checkpoint is chosen
 
     def __init__(self, num_classes, topk=5):
         self.ks = sorted({1, min(topk, 5, num_classes)})
@@ -35,7 +36,11 @@ class Accuracy:
 
     def state(self):
         """What is kept, as {name: array}."""
-        return {"count": np.array(self.count), "loss": np.array(self.loss), "correct": np.array([self.correct[k] for k in self.ks])}
+        return {
+            "count": np.array(self.count),
+            "loss": np.array(self.loss),
+            "correct": np.array([self.correct[k] for k in self.ks]),
+        }
 
     def merge(self, states):
         """Become the sum of several metrics' states."""

@@ -3,6 +3,7 @@
 Definitions of the YouTube-8M starter kit (Abu-El-Haija et al., arXiv 1609.08675, section 5), which old zoo v1.3 carried.
 An epoch keeps k (score, hit, class) triples a video, about 140 bytes at k = 20, and one count a class.
 """
+
 import heapq
 import random
 
@@ -45,7 +46,7 @@ def average_precision(scores, hits, positives):
     order = np.lexsort((hits, -scores))
     equal = scores[order[1:]] == scores[order[:-1]]
     if (equal & (hits[order[1:]] != hits[order[:-1]])).any():
-        order = _old_ranking(scores, hits)                                # the order inside a tie changes the value
+        order = _old_ranking(scores, hits)  # the order inside a tie changes the value
     ranks = np.flatnonzero(hits[order]) + 1
     return float((np.arange(1, len(ranks) + 1) / ranks).sum() / positives)
 
@@ -62,7 +63,7 @@ def _old_ranking(scores, hits):
     places = np.empty(count, np.int64)
     places[ascending] = np.arange(count)
     heap = []
-    for place in places.tolist():                                         # a pair's place compares like the pair, and faster
+    for place in places.tolist():  # a pair's place compares like the pair, and faster
         heapq.heappush(heap, place)
     shuffled = ascending[heap][random.Random(0).sample(range(count), count)]
     return shuffled[np.argsort(-scores[shuffled], kind="stable")]
@@ -71,7 +72,7 @@ def _old_ranking(scores, hits):
 class YouTube8M:
     """`update` with batches, `result` -> {"loss", "hit_at_one", "perr", "gap", "map"}; all but the loss are fractions."""
 
-    best = "gap"                # the value by which the best checkpoint is chosen
+    best = "gap"  # the value by which the best checkpoint is chosen
 
     def __init__(self, num_classes, topk=20):
         if num_classes < 2:
@@ -91,8 +92,10 @@ class YouTube8M:
         """
         probabilities, labels = np.asarray(probabilities), np.asarray(labels) > 0
         if probabilities.shape != labels.shape or labels.shape[1:] != (self.num_classes,):
-            raise DataError(f"scores {list(probabilities.shape)} and labels {list(labels.shape)} do not fit; "
-                            f"expected [videos, {self.num_classes}] for both")
+            raise DataError(
+                f"scores {list(probabilities.shape)} and labels {list(labels.shape)} do not fit; "
+                f"expected [videos, {self.num_classes}] for both"
+            )
         if not len(labels):
             return
         positives = labels.sum(axis=1)
@@ -103,8 +106,8 @@ class YouTube8M:
         self.hit_at_one += hits_at_one(probabilities, labels).sum()
         self.perr += precisions_at_equal_recall(scores, hits, positives).sum()
         self.positives += labels.sum(axis=0)
-        narrow = best[:, :self.k].astype(np.min_scalar_type(self.num_classes))
-        self._pool(number, scores[:, :self.k].reshape(-1), hits[:, :self.k].reshape(-1), narrow.reshape(-1))
+        narrow = best[:, : self.k].astype(np.min_scalar_type(self.num_classes))
+        self._pool(number, scores[:, : self.k].reshape(-1), hits[:, : self.k].reshape(-1), narrow.reshape(-1))
 
     def _pool(self, number, scores, hits, classes):
         """Keep a batch's k best of each video, [B*k] each, by class and then by video: ties depend on the order."""
@@ -114,10 +117,18 @@ class YouTube8M:
 
     def state(self):
         """What is kept, as {name: array}."""
-        scores, hits, classes = [np.concatenate(parts) for parts in zip(*self.pools, strict=True)] if self.pools else [np.empty(0)] * 3
+        scores, hits, classes = (
+            [np.concatenate(parts) for parts in zip(*self.pools, strict=True)] if self.pools else [np.empty(0)] * 3
+        )
         sums = {name: np.array(getattr(self, name)) for name in ("count", "loss", "hit_at_one", "perr", "positives")}
-        return {**sums, "scores": scores, "hits": hits, "classes": classes,
-                "numbers": np.array(self.numbers, int), "sizes": np.array([len(pool[0]) for pool in self.pools], int)}
+        return {
+            **sums,
+            "scores": scores,
+            "hits": hits,
+            "classes": classes,
+            "numbers": np.array(self.numbers, int),
+            "sizes": np.array([len(pool[0]) for pool in self.pools], int),
+        }
 
     def merge(self, states):
         """Become the sum of several metrics' states; parts of a batch that have one number are put together, in this order."""
@@ -128,7 +139,9 @@ class YouTube8M:
         for state in states:
             ends = np.cumsum(state["sizes"])[:-1]
             parts = zip(*(np.split(state[name], ends) for name in ("scores", "hits", "classes")), strict=True)
-            for number, part in zip(state["numbers"].tolist(), parts, strict=False):          # of no batch, split makes one part
+            for number, part in zip(
+                state["numbers"].tolist(), parts, strict=False
+            ):  # of no batch, split makes one part
                 batches.setdefault(number, []).append(part)
         for number in sorted(batches):
             self._pool(number, *(np.concatenate(parts) for parts in zip(*batches[number], strict=True)))
@@ -144,8 +157,12 @@ class YouTube8M:
         by_class = np.argsort(classes, kind="stable")
         ends = np.cumsum(np.bincount(classes, minlength=self.num_classes))
         parts = np.split(by_class, ends[:-1])
-        return np.array([average_precision(scores[part], hits[part], total)
-                         for part, total in zip(parts, self.positives, strict=True)])
+        return np.array(
+            [
+                average_precision(scores[part], hits[part], total)
+                for part, total in zip(parts, self.positives, strict=True)
+            ]
+        )
 
     def result(self):
         """Ranks the whole pool anew, two seconds a million pairs: once an epoch, not once a batch."""
@@ -166,7 +183,11 @@ class YouTube8M:
         thousands of numbers, their mean stands.
         """
         if final:
-            return (f"\tavg_hit_at_one: {result['hit_at_one']},\tavg_perr: {result['perr']},\tavg_loss :{result['loss']},"
-                    f"\tmAP: {result['map']},\tgap:{result['gap']}")
-        return (f" , loss = {result['loss']:.6f}, Hit@1 = {result['hit_at_one']:.2f}, PERR = {result['perr']:.2f}, "
-                f"GAP = {result['gap']:.2f}")
+            return (
+                f"\tavg_hit_at_one: {result['hit_at_one']},\tavg_perr: {result['perr']},\tavg_loss :{result['loss']},"
+                f"\tmAP: {result['map']},\tgap:{result['gap']}"
+            )
+        return (
+            f" , loss = {result['loss']:.6f}, Hit@1 = {result['hit_at_one']:.2f}, PERR = {result['perr']:.2f}, "
+            f"GAP = {result['gap']:.2f}"
+        )

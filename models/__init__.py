@@ -1,4 +1,5 @@
 """The table of models. Adding one: a file in this folder and a line in `MODELS`."""
+
 import utils.runtime  # noqa: F401  (process settings, before Paddle is imported)
 from models.attention_cluster import AttentionCluster
 from models.attention_lstm import AttentionLSTM

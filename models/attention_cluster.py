@@ -2,6 +2,7 @@
 
 Frames are resampled to a fixed number by the reader; the network itself does not see their order.
 """
+
 import math
 
 import numpy as np
@@ -18,13 +19,16 @@ from utils.config.features import FeatureConfig, FeatureListSection
 class AttentionClusterSection(FeatureListSection):
     seg_num: int = Field(100, ge=1, description="frames that every video is resampled to")
     cluster_nums: list[int] = Field([32, 32], description="attention units of each feature")
-    hidden_sizes: list[PositiveInt] = Field([1024, 4096], min_length=2, max_length=2,
-                                            description="widths of the two layers before the classifier")
+    hidden_sizes: list[PositiveInt] = Field(
+        [1024, 4096], min_length=2, max_length=2, description="widths of the two layers before the classifier"
+    )
 
     @model_validator(mode="after")
     def _one_cluster_each(self):
         if len(self.cluster_nums) != len(self.feature_names):
-            raise ValueError(f"cluster_nums {self.cluster_nums}: expected one number for each of feature_names {self.feature_names}")
+            raise ValueError(
+                f"cluster_nums {self.cluster_nums}: expected one number for each of feature_names {self.feature_names}"
+            )
         return self
 
 
@@ -37,12 +41,12 @@ def cluster(x, name, units):
     size = x.shape[-1]
     keys = parameter(f"{name}.conv.weight", [units, size, 1, 1], KaimingNormal())
     bias = parameter(f"{name}.conv.bias", [units], KaimingUniform())
-    spread = Normal(0.0, units ** -0.25)
+    spread = Normal(0.0, units**-0.25)
     scale = parameter(f"{name}.shift_w", [units], spread)
     shift = parameter(f"{name}.shift_b", [units], spread)
     scores = paddle.matmul(x, paddle.reshape(keys, [units, size]), transpose_y=True) + bias
-    attention = F.softmax(scores, axis=1)                                 # [B, T, units]
-    pooled = paddle.matmul(attention, x, transpose_x=True)                # [B, units, D]
+    attention = F.softmax(scores, axis=1)  # [B, T, units]
+    pooled = paddle.matmul(attention, x, transpose_x=True)  # [B, units, D]
     pooled = pooled * paddle.reshape(scale, [units, 1]) + paddle.reshape(shift, [units, 1])
     pooled = l2_normalize(pooled, axis=2) / math.sqrt(units)
     return paddle.reshape(pooled, [-1, units * size])

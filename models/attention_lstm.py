@@ -1,6 +1,7 @@
 """AttentionLSTM: a bidirectional peephole LSTM over each feature, pooled by attention (old zoo v1.3, after Bian et al.,
 arXiv 1708.03805). Every video is read to its own length.
 """
+
 import paddle
 import paddle.nn.functional as F
 from paddle.nn.initializer import Constant, XavierUniform
@@ -17,8 +18,9 @@ from utils.config.features import FeatureConfig, FeatureListSection, FeatureTrai
 class AttentionLSTMSection(FeatureListSection):
     embedding_size: int = Field(512, ge=1, description="width of a frame's embedding")
     lstm_size: int = Field(1024, ge=1, description="units of each LSTM")
-    hidden_sizes: list[PositiveInt] = Field([8192, 4096], min_length=2, max_length=2,
-                                            description="widths of the two layers before the classifier")
+    hidden_sizes: list[PositiveInt] = Field(
+        [8192, 4096], min_length=2, max_length=2, description="widths of the two layers before the classifier"
+    )
 
 
 class AttentionLSTMTrainSection(FeatureTrainSection):
@@ -55,7 +57,7 @@ def lstm(x, number, projection, size, training):
 
 def reversal(mask, length):
     """Index [B, T, 2] for gather_nd that turns the real frames of each video round; the padding gets the first of them."""
-    time = paddle.cast(mask, "int64").cumsum(axis=1) - 1                  # [B, T], the last frame's in the padding
+    time = paddle.cast(mask, "int64").cumsum(axis=1) - 1  # [B, T], the last frame's in the padding
     video = paddle.zeros_like(time) + paddle.unsqueeze(paddle.arange(paddle.shape(time)[0], dtype="int64"), 1)
     return paddle.stack([video, paddle.unsqueeze(length, 1) - 1 - time], axis=2)
 
@@ -63,23 +65,26 @@ def reversal(mask, length):
 def encode(x, length, number, embedding, size, drop_rate, training):
     """Feature `number` of the videos, [B, T, D] -> [B, 2*size]; its layers are fc_<4*number> and lstm_<2*number> onwards."""
     first, x = 4 * number, pad(x)
-    mask = real_frames(x, length)                                         # [B, T]
+    mask = real_frames(x, length)  # [B, T]
     turned = reversal(mask, length)
     x = precision.widened(paddle.tanh(fc(x, first, embedding)))
-    with precision.full():                                                # rounding would add up over hundreds of frames
+    with precision.full():  # rounding would add up over hundreds of frames
         ahead = lstm(x, 2 * number, first + 1, size, training)
         back = lstm(paddle.gather_nd(x, turned), 2 * number + 1, first + 2, size, training)
-        x = paddle.concat([ahead, paddle.gather_nd(back, turned)], axis=2)    # [B, T, 2*size]
+        x = paddle.concat([ahead, paddle.gather_nd(back, turned)], axis=2)  # [B, T, 2*size]
     x = dropout(x, drop_rate, training)
-    scores = precision.widened(fc(x, first + 3, 1)).squeeze(2)            # [B, T]; -1e30 is none of fp16's numbers
+    scores = precision.widened(fc(x, first + 3, 1)).squeeze(2)  # [B, T]; -1e30 is none of fp16's numbers
     scores = paddle.where(mask, scores, paddle.full_like(scores, -1e30))
-    attention = paddle.unsqueeze(F.softmax(scores, axis=1), 1)            # [B, 1, T], zeros in the padding
+    attention = paddle.unsqueeze(F.softmax(scores, axis=1), 1)  # [B, 1, T], zeros in the padding
     return paddle.matmul(attention, x).squeeze(1)
 
 
 def attention_lstm(features, length, keys, training):
     """features: list of [B, T, D]; length int64 [B]; `keys` as in MODEL -> logits [B, classes]."""
-    encoded = [encode(x, length, i, keys.embedding_size, keys.lstm_size, keys.drop_rate, training) for i, x in enumerate(features)]
+    encoded = [
+        encode(x, length, i, keys.embedding_size, keys.lstm_size, keys.drop_rate, training)
+        for i, x in enumerate(features)
+    ]
     x, first = paddle.concat(encoded, axis=1), 4 * len(features)
     x = F.relu(fc(x, first, keys.hidden_sizes[0]))
     x = paddle.tanh(fc(x, first + 1, keys.hidden_sizes[1]))
@@ -91,7 +96,7 @@ class AttentionLSTM(FeatureModel):
     slug = "attention_lstm"
     title = "AttentionLSTM: bidirectional LSTM with peepholes, pooled by attention"
     settings = AttentionLSTMConfig
-    onednn = False              # its many small operators take three times as long there
+    onednn = False  # its many small operators take three times as long there
 
     def __init__(self, config, mode, devices=1):
         super().__init__(config, mode, devices)
@@ -109,9 +114,11 @@ class AttentionLSTM(FeatureModel):
         """Base rate, times `decay_gamma` after each of `decay_epochs`, counted in batches of num_samples / batch_size (old zoo v1.3)."""
         train = self.config.TRAIN
         passed = sum(step >= epoch * train.num_samples / train.batch_size for epoch in train.decay_epochs)
-        return train.learning_rate * train.decay_gamma ** passed
+        return train.learning_rate * train.decay_gamma**passed
 
     def optimizer(self, rate):
         """Centred RMSProp with L2 on everything but the biases of linear layers (old zoo v1.3)."""
         decay = L2Decay(self.config.TRAIN.weight_decay)
-        return paddle.optimizer.RMSProp(learning_rate=rate, rho=0.95, epsilon=1e-6, momentum=0.0, centered=True, weight_decay=decay)
+        return paddle.optimizer.RMSProp(
+            learning_rate=rate, rho=0.95, epsilon=1e-6, momentum=0.0, centered=True, weight_decay=decay
+        )

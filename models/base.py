@@ -1,6 +1,7 @@
 """What a network needs around it to be trained and run. A model answers: inputs, network, loss, optimizer and schedule,
 pretrained source. It is built from validated settings and never reads a file.
 """
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -14,15 +15,15 @@ from utils.errors import DataError
 class Model:
     """Base of every model; `config` is an instance of the class's own `settings`, `mode` one of train, valid, test, infer."""
 
-    name = ""                   # as users type it; file names and results use this spelling
-    slug = ""                   # stem of its config file and scripts
-    title = ""                  # one line for `--help` and the README
-    data = ""                   # reader family: "clips" or "features"
-    settings = None             # the configuration class of utils/config/schema.py
-    head = ()                   # prefixes of the classifier's parameters: re-initialised for another class count
-    not_in_backbone = ()        # substrings of the parameters that a pretrained backbone does not provide; (): it has none
-    onednn = True               # whether oneDNN makes its inference on a CPU faster
-    optional = ()               # parameters that weights may lack; they then keep their initial values
+    name = ""  # as users type it; file names and results use this spelling
+    slug = ""  # stem of its config file and scripts
+    title = ""  # one line for `--help` and the README
+    data = ""  # reader family: "clips" or "features"
+    settings = None  # the configuration class of utils/config/schema.py
+    head = ()  # prefixes of the classifier's parameters: re-initialised for another class count
+    not_in_backbone = ()  # substrings of the parameters that a pretrained backbone does not provide; (): it has none
+    onednn = True  # whether oneDNN makes its inference on a CPU faster
+    optional = ()  # parameters that weights may lack; they then keep their initial values
 
     def __init__(self, config, mode, devices=1):
         """`devices`: parts of a batch whose gradients or losses are averaged."""
@@ -88,7 +89,7 @@ class ClipModel(Model):
 
     data = "clips"
     settings = ClipConfig
-    class_weights = ()          # factor on the training loss of each class; the trainer sets it, from the list of samples
+    class_weights = ()  # factor on the training loss of each class; the trainer sets it, from the list of samples
 
     def tuning(self):
         train = self.config.TRAIN
@@ -118,7 +119,7 @@ class ClipModel(Model):
         x = paddle.reshape(paddle.cast(frames, "float32"), [-1, height * width, 3]).transpose([0, 2, 1])
         mean = paddle.to_tensor([[255.0 * m] for m in self.keys.image_mean], "float32")
         scale = paddle.to_tensor([[1.0 / (255.0 * s)] for s in self.keys.image_std], "float32")
-        x = (x - mean) * scale                                            # [B*T, 3, H*W]
+        x = (x - mean) * scale  # [B*T, 3, H*W]
         length = self.keys.seglen
         return {"image": paddle.reshape(x, [-1, count // length, 3 * length, height, width])}
 
@@ -129,15 +130,19 @@ class ClipModel(Model):
         if set(arrays) == {"frames"}:
             frames = np.ascontiguousarray(arrays["frames"])
             if frames.ndim != 5 or frames.shape[4] != 3 or frames.shape[1] % length or frames.dtype != np.uint8:
-                raise DataError(f"input 'frames' is {frames.dtype} {list(frames.shape)}; expected uint8 [batch, a multiple of {length}, "
-                                "height, width, 3]")
+                raise DataError(
+                    f"input 'frames' is {frames.dtype} {list(frames.shape)}; expected uint8 [batch, a multiple of {length}, "
+                    "height, width, 3]"
+                )
             return {"raw": True, "size": frames.shape[2:4], "segments": frames.shape[1] // length}, {"frames": frames}
         if set(arrays) != {"image"}:
             raise DataError(f"expected one input 'image' or 'frames', found {', '.join(map(repr, arrays)) or 'none'}")
         image = np.ascontiguousarray(arrays["image"], np.float32)
         channels = 3 * length
         if image.ndim != 5 or image.shape[2] != channels:
-            raise DataError(f"input 'image' has shape {list(image.shape)}; expected [batch, seg_num, {channels}, height, width]")
+            raise DataError(
+                f"input 'image' has shape {list(image.shape)}; expected [batch, seg_num, {channels}, height, width]"
+            )
         return {"raw": False, "size": image.shape[3:], "segments": image.shape[1]}, {"image": image}
 
     def label(self):
@@ -152,11 +157,11 @@ class ClipModel(Model):
         Written out, because Paddle's cross_entropy and log_softmax never exceed 64 for one sample.
         """
         smoothing = self.config.TRAIN.label_smoothing if self.mode == "train" else 0.0
-        known = paddle.cast(label >= 0, logits.dtype)                     # [B, 1]
+        known = paddle.cast(label >= 0, logits.dtype)  # [B, 1]
         one_hot = paddle.cast(F.one_hot(paddle.clip(label, min=0).squeeze(1), self.keys.num_classes), logits.dtype)
         target = one_hot * (1.0 - smoothing) + smoothing / self.keys.num_classes
         log_probabilities = logits - paddle.logsumexp(logits, axis=1, keepdim=True)
-        losses = -(target * known * log_probabilities).sum(axis=1)        # [B]
+        losses = -(target * known * log_probabilities).sum(axis=1)  # [B]
         if self.class_weights:
             losses = losses * paddle.matmul(one_hot, paddle.to_tensor(self.class_weights, logits.dtype))
         return losses.mean()
@@ -166,10 +171,11 @@ class ClipModel(Model):
         train = self.config.TRAIN
         third = train.epoch * steps_per_epoch / 3
         passed = sum(step >= boundary for boundary in (third, 2 * third))
-        return train.learning_rate * train.learning_rate_decay ** passed
+        return train.learning_rate * train.learning_rate_decay**passed
 
     def optimizer(self, rate):
         """Momentum with L2 on everything trainable, batch norms and biases included (old zoo v1.3)."""
         train = self.config.TRAIN
         return paddle.optimizer.Momentum(
-            learning_rate=rate, momentum=train.momentum, weight_decay=paddle.regularizer.L2Decay(train.l2_weight_decay))
+            learning_rate=rate, momentum=train.momentum, weight_decay=paddle.regularizer.L2Decay(train.l2_weight_decay)
+        )

@@ -3,6 +3,7 @@
 Features are read as the uint8 they are stored in and dequantised in the graph. Videos of different length stand in one
 batch padded with anything; `length` says how many frames are real, and no other frame may change a number.
 """
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -40,11 +41,14 @@ class FeatureModel(Model):
 
     data = "features"
     settings = FeatureConfig
-    frames = None               # rows that every video is resampled to; None: videos of any length
+    frames = None  # rows that every video is resampled to; None: videos of any length
 
     def inputs(self, raw):
         dtype = "uint8" if raw else paddle.get_default_dtype()
-        inputs = {name: paddle.static.data(name, [None, self.frames, size], dtype) for name, size in self.keys.features.items()}
+        inputs = {
+            name: paddle.static.data(name, [None, self.frames, size], dtype)
+            for name, size in self.keys.features.items()
+        }
         if self.frames is None:
             inputs["length"] = paddle.static.data("length", [None], "int64")
         return inputs
@@ -58,29 +62,39 @@ class FeatureModel(Model):
         videos = {name: [np.asarray(video) for video in arrays.get(name, [])] for name in self.keys.features}
         self._check(arrays, videos)
         raw = all(video.dtype == np.uint8 for feature in videos.values() for video in feature)
-        chosen = {name: [self.chosen(video[:self.keys.max_frames]) for video in feature] for name, feature in videos.items()}
+        chosen = {
+            name: [self.chosen(video[: self.keys.max_frames]) for video in feature] for name, feature in videos.items()
+        }
         lengths = [len(video) for video in next(iter(chosen.values()))]
         feed = {} if self.frames else {"length": np.array(lengths, np.int64)}
         for name, feature in chosen.items():
-            feed[name] = np.zeros((len(lengths), max(lengths), self.keys.features[name]), np.uint8 if raw else np.float32)
+            feed[name] = np.zeros(
+                (len(lengths), max(lengths), self.keys.features[name]), np.uint8 if raw else np.float32
+            )
             for row, video in zip(feed[name], feature, strict=True):
-                row[:len(video)] = video
+                row[: len(video)] = video
         return {"raw": raw}, feed
 
     def _check(self, arrays, videos):
         """DataError unless every feature has the same videos, of its own width, in one of the two types."""
         sizes = self.keys.features
         if set(arrays) != set(sizes) or len({len(feature) for feature in videos.values()} | {0}) != 2:
-            raise DataError(f"expected as many videos of each of {', '.join(map(repr, sizes))}, found "
-                            f"{ {name: len(feature) for name, feature in arrays.items()} }")
+            raise DataError(
+                f"expected as many videos of each of {', '.join(map(repr, sizes))}, found "
+                f"{ {name: len(feature) for name, feature in arrays.items()} }"
+            )
         for i, features in enumerate(zip(*videos.values(), strict=True)):
             shapes = {name: list(video.shape) for name, video in zip(sizes, features, strict=True)}
             frames = len(features[0]) if features[0].ndim else 0
             if not frames or shapes != {name: [frames, size] for name, size in sizes.items()}:
-                raise DataError(f"video {i} has features of shapes {shapes}; expected [frames, {list(sizes.values())}], at least one frame")
+                raise DataError(
+                    f"video {i} has features of shapes {shapes}; expected [frames, {list(sizes.values())}], at least one frame"
+                )
         types = {str(video.dtype) for feature in videos.values() for video in feature}
         if types != {"uint8"} and not types <= {"float16", "float32", "float64"}:
-            raise DataError(f"features are {', '.join(sorted(types))}; expected all uint8 (as stored), or all float (dequantised)")
+            raise DataError(
+                f"features are {', '.join(sorted(types))}; expected all uint8 (as stored), or all float (dequantised)"
+            )
 
     def chosen(self, video):
         """The frames of a video [frames, dimensions] that the network sees."""

@@ -3,6 +3,7 @@
 Each frame is widened and split into groups that are assigned to the clusters one by one, which makes the sum over time
 smaller than NetVLAD's. Names and details (a batch norm of the sum, the order of its elements) are those of old zoo v1.3.
 """
+
 from typing import ClassVar
 
 import paddle
@@ -23,15 +24,21 @@ class NextvladSection(FeatureModelSection):
     hidden_size: int = Field(2048, ge=1, description="width of the layer before the classifier")
     groups: int = Field(8, ge=1, description="groups that a widened frame is split into")
     expansion: int = Field(2, ge=1, description="factor by which frames are widened")
-    gating_reduction: int = Field(8, ge=1, description="factor by which the gate's middle layer is narrower than hidden_size")
-    eigen_file: str | None = Field("./dataset/youtube8m/yt8m_pca/eigenvals.npy",
-                                   description="eigenvalues of the features' PCA, where weights bring none; none: not whitened")
+    gating_reduction: int = Field(
+        8, ge=1, description="factor by which the gate's middle layer is narrower than hidden_size"
+    )
+    eigen_file: str | None = Field(
+        "./dataset/youtube8m/yt8m_pca/eigenvals.npy",
+        description="eigenvalues of the features' PCA, where weights bring none; none: not whitened",
+    )
 
     @model_validator(mode="after")
     def _groups_fit(self):
         for name, size in self.features.items():
             if size * self.expansion % self.groups:
-                raise ValueError(f"groups {self.groups} does not divide the {size * self.expansion} dimensions of a widened {name} frame")
+                raise ValueError(
+                    f"groups {self.groups} does not divide the {size * self.expansion} dimensions of a widened {name} frame"
+                )
         if self.gating_reduction > self.hidden_size:
             raise ValueError(f"gating_reduction {self.gating_reduction} is more than hidden_size {self.hidden_size}")
         return self
@@ -44,7 +51,9 @@ class NextvladSection(FeatureModelSection):
 class NextvladTrainSection(FeatureTrainSection):
     retired: ClassVar[dict] = {**FeatureTrainSection.retired, "gradient_clip_norm": "it never had an effect"}
     learning_rate: float = Field(0.0002, gt=0, description="base learning rate")
-    learning_rate_decay: float = Field(0.8, gt=0, description="factor on the rate after every lr_boundary_examples videos")
+    learning_rate_decay: float = Field(
+        0.8, gt=0, description="factor on the rate after every lr_boundary_examples videos"
+    )
     lr_boundary_examples: int = Field(2000000, ge=1, description="videos between two falls of the rate")
     max_iter: int = Field(700000, ge=1, description="step from which the rate falls no further")
     l2_penalty: float = Field(1e-5, ge=0, description="L2 on the classifier")
@@ -52,7 +61,9 @@ class NextvladTrainSection(FeatureTrainSection):
     @model_validator(mode="after")
     def _boundary_fits(self):
         if self.lr_boundary_examples < self.batch_size:
-            raise ValueError(f"lr_boundary_examples {self.lr_boundary_examples} is less than one batch ({self.batch_size}); raise it")
+            raise ValueError(
+                f"lr_boundary_examples {self.lr_boundary_examples} is less than one batch ({self.batch_size}); raise it"
+            )
         return self
 
 
@@ -81,15 +92,17 @@ def describe(x, rows, mask, name, norms, clusters, groups, expansion, training):
     the batch norm sees these alone. `norms` are the names of its batch norm and of that of the sum."""
     size = x.shape[2]
     wide, part = expansion * size, expansion * size // groups
-    x = paddle.gather(paddle.reshape(x, [-1, size]), rows)                # [N, D]
+    x = paddle.gather(paddle.reshape(x, [-1, size]), rows)  # [N, D]
     x = linear(x, weight(f"{name}_fc_expansion_w", size, wide), zeros(f"{name}_fc_expansion_b", wide))
-    attention = F.sigmoid(linear(x, weight(f"{name}_fc_group_attention_w", wide, groups), zeros(f"{name}_fc_group_attention_b", groups)))
+    attention = F.sigmoid(
+        linear(x, weight(f"{name}_fc_group_attention_w", wide, groups), zeros(f"{name}_fc_group_attention_b", groups))
+    )
     assignment = paddle.matmul(x, weight(f"{name}_cluster_weights", wide, groups * clusters))
     assignment = counted_batch_norm(assignment, norms[0], training)
     assignment = F.softmax(paddle.reshape(assignment, [-1, groups, clusters]))
     assignment = padded(assignment * paddle.unsqueeze(attention, 2), rows, mask, clusters)
     centres = weight(f"{name}_cluster_weights2", clusters, part)
-    vlad = paddle.matmul(padded(x, rows, mask, part), assignment, transpose_x=True)    # [B, part, clusters]
+    vlad = paddle.matmul(padded(x, rows, mask, part), assignment, transpose_x=True)  # [B, part, clusters]
     vlad = vlad - assignment.sum(axis=1, keepdim=True) * paddle.transpose(centres, [1, 0])
     vlad = paddle.reshape(l2_normalize(vlad, axis=1), [-1, part * clusters])
     return counted_batch_norm(vlad, norms[1], training)
@@ -106,7 +119,7 @@ def gated(x, reduction, training):
 def nextvlad(rgb, audio, length, keys, l2_penalty, training):
     """rgb [B, T, 1024], audio [B, T, 128], length int64 [B] -> logits [B, classes]; `keys` as in MODEL."""
     mask = real_frames(rgb, length)
-    rows = paddle.flatten(paddle.nonzero(paddle.reshape(mask, [-1])))      # [N]
+    rows = paddle.flatten(paddle.nonzero(paddle.reshape(mask, [-1])))  # [N]
     layer = keys.cluster_size, keys.groups, keys.expansion, training
     video = describe(rgb, rows, mask, "video", ("batch_norm_0", "batch_norm_1"), *layer)
     sound = describe(audio, rows, mask, "audio", ("batch_norm_2", "batch_norm_3"), *layer)
@@ -114,8 +127,11 @@ def nextvlad(rgb, audio, length, keys, l2_penalty, training):
     x = paddle.matmul(x, weight("hidden1_fc_weights", x.shape[1], keys.hidden_size))
     x = gated(counted_batch_norm(x, "batch_norm_4", training), keys.gating_reduction, training)
     decay = L2Decay(l2_penalty)
-    return linear(x, parameter("logits_clf_weights", [keys.hidden_size, keys.num_classes], KaimingNormal(), decay=decay),
-                  parameter("logits_clf_bias", [keys.num_classes], Constant(0.0), decay=decay))
+    return linear(
+        x,
+        parameter("logits_clf_weights", [keys.hidden_size, keys.num_classes], KaimingNormal(), decay=decay),
+        parameter("logits_clf_bias", [keys.num_classes], Constant(0.0), decay=decay),
+    )
 
 
 class NEXTVLAD(FeatureModel):
@@ -137,10 +153,16 @@ class NEXTVLAD(FeatureModel):
         """Dequantise, and undo the whitening of rgb, whose offset is 2 (old zoo v1.5). The numbers come with the weights."""
         start = Assign(self.eigenvalues()) if self.mode == "train" else Constant(1.0)
         scale = parameter("eigen_param", [self.keys.video_feature_size], start, trainable=False)
-        return {"rgb": dequantise(inputs["rgb"], -2.0) * scale, "audio": dequantise(inputs["audio"]), "length": inputs["length"]}
+        return {
+            "rgb": dequantise(inputs["rgb"], -2.0) * scale,
+            "audio": dequantise(inputs["audio"]),
+            "length": inputs["length"],
+        }
 
     def network(self, inputs, training):
-        return nextvlad(inputs["rgb"], inputs["audio"], inputs["length"], self.keys, self.config.TRAIN.l2_penalty, training)
+        return nextvlad(
+            inputs["rgb"], inputs["audio"], inputs["length"], self.keys, self.config.TRAIN.l2_penalty, training
+        )
 
     def rate(self, step, steps_per_epoch):
         """Base rate, times `learning_rate_decay` after every lr_boundary_examples // batch_size steps below max_iter (old zoo v1.3)."""

@@ -4,6 +4,7 @@
 temporal blocks after stages 3 and 4 and a temporal Xception block at the end relate the segments (global motion).
 Names and odd details (ReLU before batch norm, counter-made names) are those of old zoo v1.3's weights.
 """
+
 import math
 
 import paddle
@@ -28,10 +29,10 @@ def temporal_block(x, segments, conv, norm, training):
     """3x1x1 convolution over the segments with a residual: [B*T, C, H, W] -> same. ReLU comes *before* the norm."""
     _, channels, height, width = x.shape
     video = paddle.reshape(x, [-1, segments, channels, height, width])
-    video = paddle.transpose(video, [0, 2, 1, 3, 4])                      # [B, C, T, H, W]
+    video = paddle.transpose(video, [0, 2, 1, 3, 4])  # [B, C, T, H, W]
     y = F.relu(biased_conv(video, conv, channels, kernel=(3, 1, 1)))
     video = video + counted_batch_norm(y, norm, training)
-    video = paddle.transpose(video, [0, 2, 1, 3, 4])                      # [B, T, C, H, W]
+    video = paddle.transpose(video, [0, 2, 1, 3, 4])  # [B, T, C, H, W]
     return paddle.reshape(video, [-1, channels, height, width])
 
 
@@ -50,7 +51,7 @@ def temporal_xception(x, training):
 def temporal_norms(depth):
     """Names of the two temporal batch norms. The old zoo's counter also counted the named norms created before them."""
     stage2, stage3, stage4, _ = resnet.BLOCKS[depth]
-    first = 1 + 3 * (stage2 + stage3) + 2                                 # the stem, three a block, two projections
+    first = 1 + 3 * (stage2 + stage3) + 2  # the stem, three a block, two projections
     second = first + 1 + 3 * stage4 + 1
     return f"batch_norm_{first}", f"batch_norm_{second}"
 
@@ -62,15 +63,15 @@ def stnet(image, classes, depth, training):
     names2, names3, names4, names5 = resnet.block_names(depth)
     x = resnet.stem(paddle.reshape(image, [-1, channels, height, width]), training)
     x = resnet.stage(x, 2, names2, training)
-    x = resnet.stage(x, 3, names3, training)                              # [B*T, 512, H/8, W/8]
+    x = resnet.stage(x, 3, names3, training)  # [B*T, 512, H/8, W/8]
     x = temporal_block(x, segments, "conv3d_0", norms[0], training)
-    x = resnet.stage(x, 4, names4, training)                              # [B*T, 1024, H/16, W/16]
+    x = resnet.stage(x, 4, names4, training)  # [B*T, 1024, H/16, W/16]
     x = temporal_block(x, segments, "conv3d_1", norms[1], training)
-    x = resnet.pool(resnet.stage(x, 5, names5, training))                 # [B*T, 2048]
+    x = resnet.pool(resnet.stage(x, 5, names5, training))  # [B*T, 2048]
     x = paddle.reshape(x, [-1, segments, resnet.FEATURES, 1])
-    x = paddle.transpose(x, [0, 2, 1, 3])                                 # [B, 2048, T, 1]
-    x = temporal_xception(x, training)                                    # [B, 1024, T, 1]
-    x = paddle.max(x, axis=[2, 3])                                        # [B, 1024]
+    x = paddle.transpose(x, [0, 2, 1, 3])  # [B, 2048, T, 1]
+    x = temporal_xception(x, training)  # [B, 1024, T, 1]
+    x = paddle.max(x, axis=[2, 3])  # [B, 1024]
     return classifier(x, "fc_0", classes, fan_in=resnet.FEATURES)
 
 

@@ -4,6 +4,7 @@ Stages 4 and 5 are brought to one spatial size and to different tempos, exchange
 through the pyramid, and are fused. Level 0 is the path of stage 4, level 1 that of stage 5. Names are those of the
 Paddle reproduction of 2020, spelling included; tpn_names.py says what others call them.
 """
+
 from typing import ClassVar, Literal
 
 import paddle
@@ -18,7 +19,7 @@ from models.layers.resnet import FEATURES
 from models.names import tpn as tpn_names
 from utils.config.clips import ClipConfig, ClipEvalSection, ClipInferSection, ClipModelSection, ClipTrainSection
 
-WIDTH = 1024                                                              # channels of a level inside the pyramid
+WIDTH = 1024  # channels of a level inside the pyramid
 
 
 def unit(x, name, channels, kernel, training, stride=1, groups=1):
@@ -42,7 +43,9 @@ def pool_time(x, steps):
 def stretch_time(x, length):
     """Repeat frames to `length` (nearest). Only pyramids whose levels keep different lengths need it."""
     _, _, frames, height, width = x.shape
-    return x if frames == length else F.interpolate(x, size=[length, height, width], mode="nearest", data_format="NCDHW")
+    return (
+        x if frames == length else F.interpolate(x, size=[length, height, width], mode="nearest", data_format="NCDHW")
+    )
 
 
 def align_space(x, training):
@@ -95,7 +98,7 @@ def auxiliary_features(stage4, training):
 
 def classify(x, name, clips, classes, dropout, training):
     """Features [B*clips, 2048, T, h, w], averaged over all but B -> logits [B, classes]."""
-    x = paddle.reshape(paddle.mean(x, axis=[2, 3, 4]), [-1, clips, FEATURES]).mean(axis=1)    # [B, 2048]
+    x = paddle.reshape(paddle.mean(x, axis=[2, 3, 4]), [-1, clips, FEATURES]).mean(axis=1)  # [B, 2048]
     x = F.dropout(x, dropout, training=training, mode="upscale_in_train")
     weight = parameter(f"{name}_fc_w", [FEATURES, classes], Normal(0.0, 0.01))
     return linear(x, weight, parameter(f"{name}_fc_b", [classes], Constant(0.0)))
@@ -104,7 +107,7 @@ def classify(x, name, clips, classes, dropout, training):
 def clips_first(image):
     """[B, M, 3*T, H, W] with channel = frame*3 + colour -> [B*M, 3, T, H, W]."""
     _, _, channels, height, width = image.shape
-    x = paddle.reshape(image, [-1, channels // 3, 3, height, width])      # [B*M, T, 3, H, W]
+    x = paddle.reshape(image, [-1, channels // 3, 3, height, width])  # [B*M, T, 3, H, W]
     return paddle.transpose(x, [0, 2, 1, 3, 4])
 
 
@@ -123,26 +126,40 @@ class TPNSection(ClipModelSection):
     mp4_centre: ClassVar[str] = "clip"
     seg_num: int = Field(1, ge=1, description="clips per sample; their features are averaged before the classifier")
     seglen: int = Field(8, ge=1, description="frames per clip")
-    frame_interval: int = Field(8, ge=1, description="distance of a clip's frames, in frames of the video (old name: step)")
-    resize: Literal["4:3", "keep_ratio"] = Field("keep_ratio", description="keep_ratio, or 4:3 as the zoo's older models")
+    frame_interval: int = Field(
+        8, ge=1, description="distance of a clip's frames, in frames of the video (old name: step)"
+    )
+    resize: Literal["4:3", "keep_ratio"] = Field(
+        "keep_ratio", description="keep_ratio, or 4:3 as the zoo's older models"
+    )
     num_layers: Literal[50, 101] = Field(50, description="depth of the ResNet: 50 or 101")
-    temporal_scales: list[int] = Field([8, 8], min_length=2, max_length=2, description="temporal strides of stages 4 and 5")
-    flow: Literal["cascade", "parallel"] = Field("cascade", description="cascade as released weights were trained, or parallel")
-    aux_loss_weight: float = Field(0.5, ge=0, description="weight of the loss on stage 4; that classifier exists in training only")
+    temporal_scales: list[int] = Field(
+        [8, 8], min_length=2, max_length=2, description="temporal strides of stages 4 and 5"
+    )
+    flow: Literal["cascade", "parallel"] = Field(
+        "cascade", description="cascade as released weights were trained, or parallel"
+    )
+    aux_loss_weight: float = Field(
+        0.5, ge=0, description="weight of the loss on stage 4; that classifier exists in training only"
+    )
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout before both classifiers")
 
     @field_validator("temporal_scales")
     @classmethod
     def _whole_ratio(cls, scales):
         if scales[0] < 1 or scales[1] < 1 or scales[1] % scales[0]:
-            raise ValueError("expected two positive numbers, the second a multiple of the first, for example [8, 8] or [4, 8]")
+            raise ValueError(
+                "expected two positive numbers, the second a multiple of the first, for example [8, 8] or [4, 8]"
+            )
         return scales
 
 
 class TPNTrainSection(ClipTrainSection):
     learning_rate_decay: float = Field(0.1, gt=0, description="factor on the rate at each of decay_epochs")
     decay_epochs: list[int] = Field([27], description="epochs before which the rate falls")
-    gradient_clip_norm: float = Field(0.0, ge=0, description="bound of the gradients' global norm, before L2 is added; 0: none")
+    gradient_clip_norm: float = Field(
+        0.0, ge=0, description="bound of the gradients' global norm, before L2 is added; 0: none"
+    )
 
 
 class TPNEvalSection(ClipEvalSection):
@@ -170,7 +187,15 @@ class TPN(ClipModel):
     title = "Temporal Pyramid Network: one clip, two tempos, fused downwards and upwards"
     settings = TPNConfig
     head = ("cls_head_fc", "AuxHead_fc")
-    not_in_backbone = ("SpatialModulation", "TemporalModulation", "Downsamping", "level_fusion", "pyramid_fusion", "AuxHead", "cls_head")
+    not_in_backbone = (
+        "SpatialModulation",
+        "TemporalModulation",
+        "Downsamping",
+        "level_fusion",
+        "pyramid_fusion",
+        "AuxHead",
+        "cls_head",
+    )
 
     def translate(self, arrays):
         return tpn_names.translated(arrays, self.keys.num_layers)
@@ -178,13 +203,24 @@ class TPN(ClipModel):
     def adapt(self, arrays, shapes):
         """Kernels of a 2-D network are inflated over time."""
         found = resnet3d.inflate(arrays, shapes)
-        return found, [f"{name} {list(arrays[name].shape)} -> {list(found[name].shape)}" for name in found
-                       if found[name].shape != arrays[name].shape]
+        return found, [
+            f"{name} {list(arrays[name].shape)} -> {list(found[name].shape)}"
+            for name in found
+            if found[name].shape != arrays[name].shape
+        ]
 
     def network(self, inputs, training):
         keys = self.keys
-        return tpn(inputs["image"], keys.num_classes, keys.num_layers, keys.temporal_scales, keys.flow, keys.dropout,
-                   training, auxiliary=training)
+        return tpn(
+            inputs["image"],
+            keys.num_classes,
+            keys.num_layers,
+            keys.temporal_scales,
+            keys.flow,
+            keys.dropout,
+            training,
+            auxiliary=training,
+        )
 
     def loss(self, outputs, label):
         """Mean cross entropy, in training plus `aux_loss_weight` times that of the classifier on stage 4."""
@@ -197,12 +233,16 @@ class TPN(ClipModel):
         """Base rate, times `learning_rate_decay` from each of `decay_epochs` on (0.001 after epoch 27 of 47)."""
         train = self.config.TRAIN
         passed = sum(step >= epoch * steps_per_epoch for epoch in train.decay_epochs)
-        return train.learning_rate * train.learning_rate_decay ** passed
+        return train.learning_rate * train.learning_rate_decay**passed
 
     def optimizer(self, rate):
         """Nesterov momentum with L2 on everything trainable, batch norms and biases included."""
         train = self.config.TRAIN
         clip = paddle.nn.ClipGradByGlobalNorm(train.gradient_clip_norm) if train.gradient_clip_norm else None
         return paddle.optimizer.Momentum(
-            learning_rate=rate, momentum=train.momentum, use_nesterov=True, grad_clip=clip,
-            weight_decay=paddle.regularizer.L2Decay(train.l2_weight_decay))
+            learning_rate=rate,
+            momentum=train.momentum,
+            use_nesterov=True,
+            grad_clip=clip,
+            weight_decay=paddle.regularizer.L2Decay(train.l2_weight_decay),
+        )

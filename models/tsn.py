@@ -3,6 +3,7 @@
 One clip (by default one frame) from each of `seg_num` equal parts of the video goes through a 2-D ResNet; the
 *features* are averaged over segments before one classifier (old zoo v1.3; the paper averages scores).
 """
+
 import paddle
 
 from models.base import ClipModel
@@ -13,9 +14,9 @@ from models.layers.named import classifier
 def tsn(image, classes, depth, training):
     """image [B, segments, 3*seglen, H, W], normalised RGB -> logits [B, classes]."""
     _, segments, channels, height, width = image.shape
-    frames = paddle.reshape(image, [-1, channels, height, width])         # [B*segments, 3*seglen, H, W]
-    x = resnet.features(frames, depth, training)                          # [B*segments, 2048]
-    x = paddle.reshape(x, [-1, segments, resnet.FEATURES]).sum(axis=1) / segments    # [B, 2048]
+    frames = paddle.reshape(image, [-1, channels, height, width])  # [B*segments, 3*seglen, H, W]
+    x = resnet.features(frames, depth, training)  # [B*segments, 2048]
+    x = paddle.reshape(x, [-1, segments, resnet.FEATURES]).sum(axis=1) / segments  # [B, 2048]
     return classifier(x, "fc_0", classes, fan_in=resnet.FEATURES)
 
 

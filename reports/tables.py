@@ -1,4 +1,5 @@
 """What test.py and infer.py write for people: per-class scores, confusion matrix, predictions, with names."""
+
 import csv
 import json
 import pickle
@@ -18,7 +19,9 @@ def _write(path, write, mode="w"):
         with replacing(path) as beside, open(beside, mode, **text) as file:
             write(file)
     except OSError as error:
-        raise ConfigError(f"'{path}' cannot be written ({error.strerror or error}); make room, or name another --save_dir") from error
+        raise ConfigError(
+            f"'{path}' cannot be written ({error.strerror or error}); make room, or name another --save_dir"
+        ) from error
     return path
 
 
@@ -52,8 +55,11 @@ def write_inference(prefix, results):
     """
     good = [r for r in results if "error" not in r]
     old = [(r["id"], r["probabilities"], r["indices"]) for r in good]
-    rows = [(r["id"], rank, r["indices"][rank - 1], r["names"][rank - 1], f"{r['probabilities'][rank - 1]:.6f}", "")
-            for r in good for rank in range(1, len(r["indices"]) + 1)]
+    rows = [
+        (r["id"], rank, r["indices"][rank - 1], r["names"][rank - 1], f"{r['probabilities'][rank - 1]:.6f}", "")
+        for r in good
+        for rank in range(1, len(r["indices"]) + 1)
+    ]
     rows += [(r["id"], "", "", "", "", r["error"]) for r in results if "error" in r]
     return [
         _write(prefix, lambda file: pickle.dump(old, file, protocol=2), mode="wb"),
@@ -71,10 +77,21 @@ def confusion(labels, predicted, num_classes):
 
 def per_class(matrix, names):
     """Rows (class, name, clips, correct, recall %, precision %) of a confusion matrix; blank where undefined."""
+
     def percent(part, whole):
         return f"{100.0 * part / whole:.2f}" if whole else ""
-    return [(i, names[i], int(matrix[i].sum()), int(matrix[i, i]), percent(matrix[i, i], matrix[i].sum()),
-             percent(matrix[i, i], matrix[:, i].sum())) for i in range(len(matrix))]
+
+    return [
+        (
+            i,
+            names[i],
+            int(matrix[i].sum()),
+            int(matrix[i, i]),
+            percent(matrix[i, i], matrix[i].sum()),
+            percent(matrix[i, i], matrix[:, i].sum()),
+        )
+        for i in range(len(matrix))
+    ]
 
 
 class Classification:
@@ -90,34 +107,60 @@ class Classification:
     def state(self):
         """What is kept, as {name: array}."""
         ids, labels, rows = self._columns()
-        return {"ids": np.array(ids, str), "labels": np.array(labels, int), "rows": rows,
-                "numbers": np.repeat([batch[0] for batch in self.batches], [len(batch[1]) for batch in self.batches]).astype(int)}
+        return {
+            "ids": np.array(ids, str),
+            "labels": np.array(labels, int),
+            "rows": rows,
+            "numbers": np.repeat(
+                [batch[0] for batch in self.batches], [len(batch[1]) for batch in self.batches]
+            ).astype(int),
+        }
 
     def merge(self, states):
         """Become all that several reports keep, in the order of the list."""
-        self.batches = [(number, [str(name)], [label], row[None]) for state in states for number, name, label, row in
-                        zip(*(state[key].tolist() for key in ("numbers", "ids", "labels")), state["rows"], strict=True)]
+        self.batches = [
+            (number, [str(name)], [label], row[None])
+            for state in states
+            for number, name, label, row in zip(
+                *(state[key].tolist() for key in ("numbers", "ids", "labels")), state["rows"], strict=True
+            )
+        ]
         self.batches.sort(key=lambda batch: batch[0])
 
     def _columns(self):
         """(ids, labels, probabilities [N, C])."""
         ids, labels = ([item for batch in self.batches for item in batch[i]] for i in (1, 2))
-        return ids, labels, np.concatenate([batch[3] for batch in self.batches]) if self.batches else np.empty((0, 0), np.float32)
+        return (
+            ids,
+            labels,
+            np.concatenate([batch[3] for batch in self.batches]) if self.batches else np.empty((0, 0), np.float32),
+        )
 
     def write(self, folder, model, names, metric):
         """Per-class scores, confusion matrix and each clip's prediction as CSV; returns the paths."""
         ids, labels, probabilities = self._columns()
         predicted = probabilities.argmax(axis=1)
         matrix = confusion(labels, predicted, len(names))
-        rows = [(i, label, names[label], guess, names[guess], f"{score:.6f}")
-                for i, label, guess, score in zip(ids, labels, predicted.tolist(), probabilities.max(axis=1), strict=True)]
+        rows = [
+            (i, label, names[label], guess, names[guess], f"{score:.6f}")
+            for i, label, guess, score in zip(ids, labels, predicted.tolist(), probabilities.max(axis=1), strict=True)
+        ]
         return [
-            write_csv(addresses.join(folder, f"{model}_per_class.csv"), ["class", "name", "clips", "correct", "recall", "precision"],
-                      per_class(matrix, names)),
-            write_csv(addresses.join(folder, f"{model}_confusion.csv"), ["true \\ predicted", *names],
-                      [(name, *row) for name, row in zip(names, matrix.tolist(), strict=True)]),
-            write_csv(addresses.join(folder, f"{model}_predictions.csv"),
-                      ["id", "class", "name", "predicted", "predicted_name", "probability"], rows),
+            write_csv(
+                addresses.join(folder, f"{model}_per_class.csv"),
+                ["class", "name", "clips", "correct", "recall", "precision"],
+                per_class(matrix, names),
+            ),
+            write_csv(
+                addresses.join(folder, f"{model}_confusion.csv"),
+                ["true \\ predicted", *names],
+                [(name, *row) for name, row in zip(names, matrix.tolist(), strict=True)],
+            ),
+            write_csv(
+                addresses.join(folder, f"{model}_predictions.csv"),
+                ["id", "class", "name", "predicted", "predicted_name", "probability"],
+                rows,
+            ),
         ]
 
 
@@ -137,6 +180,14 @@ class MultiLabel:
 
     def write(self, folder, model, names, metric):
         """Videos and average precision of each class as CSV, blank where no video has the class; returns the path in a list."""
-        rows = [(i, name, count, f"{precision:.6f}" if count else "") for i, (name, count, precision) in
-                enumerate(zip(names, metric.positives.tolist(), metric.average_precisions(), strict=True))]
-        return [write_csv(addresses.join(folder, f"{model}_per_class.csv"), ["class", "name", "videos", "average_precision"], rows)]
+        rows = [
+            (i, name, count, f"{precision:.6f}" if count else "")
+            for i, (name, count, precision) in enumerate(
+                zip(names, metric.positives.tolist(), metric.average_precisions(), strict=True)
+            )
+        ]
+        return [
+            write_csv(
+                addresses.join(folder, f"{model}_per_class.csv"), ["class", "name", "videos", "average_precision"], rows
+            )
+        ]

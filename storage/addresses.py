@@ -7,6 +7,7 @@
 The cache (ZOO_CACHE, ~/.paddle/remote) holds up to ZOO_CACHE_GB (20) gigabytes, and what is in use. Each run asks once for
 each object whether it has changed. Threads and processes that want the same object fetch it once. The oldest use goes first.
 """
+
 import contextlib
 import hashlib
 import logging
@@ -23,13 +24,13 @@ from utils.errors import ConfigError, ObjectError, RemoteError
 
 try:
     import fcntl
-except ImportError:             # Windows, which never removes a file that is open
+except ImportError:  # Windows, which never removes a file that is open
     fcntl = None
 
 log = logging.getLogger("zoo")
 
-CACHE, LIMIT = "~/.paddle/remote", 20.0             # the folder; gigabytes
-STALE_PART = 24 * 3600                              # seconds after which an unfinished copy may go
+CACHE, LIMIT = "~/.paddle/remote", 20.0  # the folder; gigabytes
+STALE_PART = 24 * 3600  # seconds after which an unfinished copy may go
 _facts, _fetched, _kept = {}, [0], contextlib.ExitStack()
 
 
@@ -77,7 +78,9 @@ def exists(path):
 def files(path):
     """Addresses of the files at an address: of a folder those inside, sorted, else itself. Raises ObjectError, RemoteError."""
     if transfer.scheme(path) in ("http", "https") and str(path).endswith("/"):
-        raise ObjectError(path, "is a folder, and those are listed at s3:// and gs:// only; name files, or a list of them")
+        raise ObjectError(
+            path, "is a folder, and those are listed at s3:// and gs:// only; name files, or a list of them"
+        )
     return transfer.under(path) if _facts_of(path).folder else [path]
 
 
@@ -86,7 +89,7 @@ def reading(path):
     """Give a local file with the content of a path or address. Raises ObjectError (a DataError), RemoteError, ConfigError."""
     if not is_remote(path):
         path = Path(os.fsdecode(path))
-        if path.exists() and not (path.is_file() or path.is_dir()):     # it might never end
+        if path.exists() and not (path.is_file() or path.is_dir()):  # it might never end
             raise ObjectError(path, "is a pipe or a device; expected a file")
         yield path
         return
@@ -94,8 +97,10 @@ def reading(path):
         try:
             file = stack.enter_context(_cached(str(path)))
         except OSError as error:
-            raise ConfigError(f"the cache '{folder()}' cannot be written ({error.strerror or error}) for '{path}'; make room, or name "
-                              "another folder with the environment variable ZOO_CACHE") from error
+            raise ConfigError(
+                f"the cache '{folder()}' cannot be written ({error.strerror or error}) for '{path}'; make room, or name "
+                "another folder with the environment variable ZOO_CACHE"
+            ) from error
         yield file
 
 
@@ -122,7 +127,9 @@ def _cached(address):
         fetched += _fetch(address, target, facts.size, key)
     try:
         _fetched[0] += fetched
-        if _fetched[0] > _limit() / 100:            # going through the folder for each of many small files would take longer than they
+        if (
+            _fetched[0] > _limit() / 100
+        ):  # going through the folder for each of many small files would take longer than they
             _fetched[0] = 0
             _make_room(target.parent)
         yield target
@@ -144,7 +151,7 @@ def _pinned(target):
         return None
     if fcntl:
         fcntl.flock(handle, fcntl.LOCK_SH)
-        if not os.fstat(handle).st_nlink:           # removed between the two calls
+        if not os.fstat(handle).st_nlink:  # removed between the two calls
             os.close(handle)
             return None
     os.utime(target)
@@ -155,12 +162,12 @@ def _fetch(address, target, size, key):
     """Bytes fetched; 0 where another thread or process has done it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    with FileLock(target.parent / f".lock-{key[:2]}"):          # 256 of them for all objects: one each would pile up
+    with FileLock(target.parent / f".lock-{key[:2]}"):  # 256 of them for all objects: one each would pile up
         if target.exists():
             return 0
         transfer.get(address, part, size)
         fetched = part.stat().st_size
-        os.replace(part, target)        # from here on somebody else may remove it again
+        os.replace(part, target)  # from here on somebody else may remove it again
         return fetched
 
 
@@ -201,6 +208,7 @@ def _removed(path):
 
 # ---- writing
 
+
 def staging(address):
     """Where a file is written before it is uploaded to an address; it stays there if that fails."""
     parts = urllib.parse.urlsplit(address)
@@ -240,5 +248,7 @@ def check_writable(address, flag):
     except (ObjectError, RemoteError, ConfigError) as error:
         raise ConfigError(f"{flag} '{address}' cannot be written to: {error}; name another folder") from error
     except OSError as error:
-        raise ConfigError(f"the cache '{folder()}' cannot be written ({error.strerror or error}); name another folder with the "
-                          "environment variable ZOO_CACHE") from error
+        raise ConfigError(
+            f"the cache '{folder()}' cannot be written ({error.strerror or error}); name another folder with the "
+            "environment variable ZOO_CACHE"
+        ) from error

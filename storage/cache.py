@@ -1,4 +1,5 @@
 """Weights by path or address, and the released ones by model name, in the cache that the old zoo used."""
+
 import hashlib
 import logging
 import os
@@ -14,7 +15,7 @@ from utils.errors import ConfigError, ObjectError, RemoteError, WeightsError
 
 log = logging.getLogger("zoo")
 
-CACHE = Path("~/.paddle/weights")                   # of every release of the old zoo
+CACHE = Path("~/.paddle/weights")  # of every release of the old zoo
 HOST = "https://paddlemodels.bj.bcebos.com/video_classification/"
 
 
@@ -38,12 +39,20 @@ def _release(name, directory, classes, score):
 RELEASED = {
     "TSN": _release("TSN", "tsn_kinetics", 400, "Kinetics-400 top-1 0.66 with 3 segments, 0.67 with 7"),
     "STNET": _release("STNET", "stnet_kinetics", 400, "Kinetics-400 top-1 0.69 with 25 segments of 5 frames at 256"),
-    "AttentionCluster": _release("AttentionCluster", "attention_cluster_youtube8m", 3862, "YouTube-8M Hit@1 0.87, PERR 0.78, GAP 0.84"),
-    "AttentionLSTM": _release("AttentionLSTM", "attention_lstm_youtube8m", 3862, "YouTube-8M Hit@1 0.8885, PERR 0.8012, GAP 0.8594"),
+    "AttentionCluster": _release(
+        "AttentionCluster", "attention_cluster_youtube8m", 3862, "YouTube-8M Hit@1 0.87, PERR 0.78, GAP 0.84"
+    ),
+    "AttentionLSTM": _release(
+        "AttentionLSTM", "attention_lstm_youtube8m", 3862, "YouTube-8M Hit@1 0.8885, PERR 0.8012, GAP 0.8594"
+    ),
     "NEXTVLAD": _release("NEXTVLAD", "nextvlad_youtube8m", 3862, "YouTube-8M Hit@1 0.8960, PERR 0.8132, GAP 0.8709"),
 }
-RESNET50 = Release("ResNet50_pretrained.tar.gz", ("ResNet50_pretrained", "ResNet50_pretrained.tar.gz"), 1000,
-                   "ImageNet backbone, for --pretrain")
+RESNET50 = Release(
+    "ResNet50_pretrained.tar.gz",
+    ("ResNet50_pretrained", "ResNet50_pretrained.tar.gz"),
+    1000,
+    "ImageNet backbone, for --pretrain",
+)
 
 
 def is_object(spec):
@@ -93,8 +102,11 @@ def listing(names):
             lines.append(f"{title}: no weights were released; train it, or give your own with --weights")
             continue
         path = _cached(release)
-        lines += [f"{title}: {release.url}", f"    {release.classes} classes, {release.score}",
-                  f"    cached: {path}" if path else f"    not cached; would be kept at {CACHE.expanduser() / release.file}"]
+        lines += [
+            f"{title}: {release.url}",
+            f"    {release.classes} classes, {release.score}",
+            f"    cached: {path}" if path else f"    not cached; would be kept at {CACHE.expanduser() / release.file}",
+        ]
     return "\n".join(lines)
 
 
@@ -125,12 +137,17 @@ def download(url, target, sha256=""):
                 _check_digest(url, part, sha256)
                 os.replace(part, target)
     except ObjectError as error:
-        raise WeightsError(f"{error}; check the address (over http it names a file, with its ending), or put the file at "
-                           f"'{target}'") from error
+        raise WeightsError(
+            f"{error}; check the address (over http it names a file, with its ending), or put the file at '{target}'"
+        ) from error
     except RemoteError as error:
-        raise WeightsError(f"{error}; fetch it on another machine and put it at '{target}', or give another path") from error
+        raise WeightsError(
+            f"{error}; fetch it on another machine and put it at '{target}', or give another path"
+        ) from error
     except OSError as error:
-        raise WeightsError(f"'{target}' cannot be written: {error}; make room, or fetch '{url}' elsewhere and give its path") from error
+        raise WeightsError(
+            f"'{target}' cannot be written: {error}; make room, or fetch '{url}' elsewhere and give its path"
+        ) from error
     return target
 
 
@@ -141,14 +158,20 @@ def _check_digest(url, part, sha256):
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256.lower():
         part.unlink()
-        raise WeightsError(f"'{url}': the SHA-256 of what came is {found}, expected {sha256}; the file was dropped, check the address")
+        raise WeightsError(
+            f"'{url}': the SHA-256 of what came is {found}, expected {sha256}; the file was dropped, check the address"
+        )
 
 
 def require_same_classes(name, classes):
     """ConfigError unless released weights of model `name` exist and know as many classes as the configuration."""
     release = RELEASED.get(name)
     if release is None:
-        raise ConfigError(f"--weights: {name} has no released weights; give your own, for example checkpoints/{name}_best")
+        raise ConfigError(
+            f"--weights: {name} has no released weights; give your own, for example checkpoints/{name}_best"
+        )
     if release.classes != classes:
-        raise ConfigError(f"--weights is not given, and the released weights of {name} know {release.classes} classes while "
-                          f"MODEL.num_classes is '{classes}'; give your own, for example --weights=checkpoints/{name}_best")
+        raise ConfigError(
+            f"--weights is not given, and the released weights of {name} know {release.classes} classes while "
+            f"MODEL.num_classes is '{classes}'; give your own, for example --weights=checkpoints/{name}_best"
+        )

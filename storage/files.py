@@ -1,4 +1,5 @@
 """Writing files so that a name never stands for half a file; reading JSON that others wrote."""
+
 import contextlib
 import json
 import os

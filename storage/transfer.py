@@ -8,6 +8,7 @@ hold for all:
     ZOO_REMOTE_DELAY    seconds before the second try, doubled each time (1)
 ObjectError: the other side says no. RemoteError: it says nothing, or not to anybody.
 """
+
 import functools
 import hashlib
 import http.client
@@ -28,12 +29,22 @@ from utils.errors import ConfigError, ObjectError, RemoteError
 
 log = logging.getLogger("zoo")
 
-TRIES, DELAY, TIMEOUT = 5, 1.0, 15.0                # TIMEOUT: seconds without an answer; all tries take less than sample_timeout
-BACKENDS = {"s3": "s3fs", "gs": "gcsfs"}            # the package that fsspec needs for a scheme
+TRIES, DELAY, TIMEOUT = 5, 1.0, 15.0  # TIMEOUT: seconds without an answer; all tries take less than sample_timeout
+BACKENDS = {"s3": "s3fs", "gs": "gcsfs"}  # the package that fsspec needs for a scheme
 OPTIONS = {"s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}}
-_CHUNK, _BLOCK, _LARGE = 1 << 18, 16 << 20, 16 << 20    # bytes: of a read, of a range asked for, from which a bar is shown
+_CHUNK, _BLOCK, _LARGE = (
+    1 << 18,
+    16 << 20,
+    16 << 20,
+)  # bytes: of a read, of a range asked for, from which a bar is shown
 _TRANSIENT = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
-_UNUSABLE = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError", "InvalidRegionError")
+_UNUSABLE = (
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "ParamValidationError",
+    "InvalidRegionError",
+)
 
 
 class Facts(NamedTuple):
@@ -58,7 +69,9 @@ def scheme(address):
     """The scheme of an address that can be fetched. Raises ConfigError."""
     found = str(address).partition("://")[0].lower()
     if found not in ("http", "https", *BACKENDS):
-        raise ConfigError(f"'{address}': addresses start with https://, http://, s3:// or gs://; give one of these, or a path")
+        raise ConfigError(
+            f"'{address}': addresses start with https://, http://, s3:// or gs://; give one of these, or a path"
+        )
     return found
 
 
@@ -90,6 +103,7 @@ def copy(source, address):
 
 def remove(address):
     """Remove an object, if it is there. Raises ObjectError, RemoteError."""
+
     def action():
         try:
             _system(address).rm_file(address)
@@ -97,6 +111,7 @@ def remove(address):
             return
         except Exception as error:
             raise _translated(address, "removed", error) from error
+
     patiently(address, "removed", action)
 
 
@@ -119,13 +134,16 @@ def patiently(address, done, action):
             if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429):
                 raise ObjectError(address, f"cannot be {done} ({reason})") from error
             if number == tries:
-                raise RemoteError(f"'{address}' cannot be {done} ({reason}) after {tries} tries; check the network and the address "
-                                  "(ZOO_REMOTE_TRIES and ZOO_REMOTE_DELAY set the patience)") from error
+                raise RemoteError(
+                    f"'{address}' cannot be {done} ({reason}) after {tries} tries; check the network and the address "
+                    "(ZOO_REMOTE_TRIES and ZOO_REMOTE_DELAY set the patience)"
+                ) from error
             log.warning("'%s': %s; trying again, %d of %d", address, reason, number + 1, tries)
             time.sleep(delay * 2 ** (number - 1))
 
 
 # ---- http(s)
+
 
 def _http_facts(address):
     """Of a server that does not answer HEAD (or whose signed addresses are for GET only) nothing is known."""
@@ -141,7 +159,7 @@ def _http_facts(address):
 
 
 def _open_http(request):
-    return urllib.request.build_opener().open(request, timeout=TIMEOUT)     # built anew: the proxies of this moment
+    return urllib.request.build_opener().open(request, timeout=TIMEOUT)  # built anew: the proxies of this moment
 
 
 def _get_http(address, part):
@@ -152,12 +170,12 @@ def _get_http(address, part):
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
-        part.unlink(missing_ok=True)                        # it is not the beginning of what is there now
+        part.unlink(missing_ok=True)  # it is not the beginning of what is there now
         raise ConnectionError(error.reason) from error
     with response:
         if response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
             mode = "ab"
-        else:                                               # the server sends the whole file again
+        else:  # the server sends the whole file again
             mode, done = "wb", 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length and length.isdigit() else None
@@ -171,11 +189,12 @@ def _get_http(address, part):
 
 
 def _bar(part, done, total):
-    silent = total is not None and total < _LARGE           # clips by the thousand
+    silent = total is not None and total < _LARGE  # clips by the thousand
     return tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=part.stem, disable=silent or None)
 
 
 # ---- s3 and gs
+
 
 @functools.cache
 def _filesystem(name):
@@ -183,9 +202,12 @@ def _filesystem(name):
     wanted = [package for package in ("fsspec", BACKENDS[name]) if importlib.util.find_spec(package) is None]
     if wanted:
         command = 'pip install -e ".[remote]"' if name == "s3" else f"pip install {' '.join(wanted)}"
-        raise ConfigError(f"addresses that start with {name}:// need the package {wanted[0]}, which is not installed: {command}")
+        raise ConfigError(
+            f"addresses that start with {name}:// need the package {wanted[0]}, which is not installed: {command}"
+        )
     import fsspec
-    own = fsspec.config.conf.get(name, {})                  # the user's, from files and the environment
+
+    own = fsspec.config.conf.get(name, {})  # the user's, from files and the environment
     options = {key: {**own.get(key, {}), **value} for key, value in OPTIONS.get(name, {}).items()}
     system = fsspec.filesystem(name, use_listings_cache=False, skip_instance_cache=True, **options)
     system.retries = 1
@@ -195,13 +217,17 @@ def _filesystem(name):
 def _system(address):
     name = scheme(address)
     if name not in BACKENDS:
-        raise ConfigError(f"'{address}' cannot be written: only s3:// and gs:// addresses and local paths can; give one of these")
+        raise ConfigError(
+            f"'{address}' cannot be written: only s3:// and gs:// addresses and local paths can; give one of these"
+        )
     return _filesystem(name)
 
 
 def _object_facts(address):
     info = _ask(address, "fetched", _system(address).info, address)
-    return Facts(info["type"] == "directory", info["size"], _digest(sorted((key, str(value)) for key, value in info.items())))
+    return Facts(
+        info["type"] == "directory", info["size"], _digest(sorted((key, str(value)) for key, value in info.items()))
+    )
 
 
 def _get_object(address, part, size):
@@ -229,10 +255,15 @@ def _translated(address, done, error):
     if isinstance(error, FileNotFoundError | IsADirectoryError):
         return ObjectError(address, f"cannot be {done} (no such object); check the address")
     if isinstance(error, PermissionError):
-        return ObjectError(address, f"cannot be {done} (access denied: {error}); check its name, and the credentials in the environment")
+        return ObjectError(
+            address,
+            f"cannot be {done} (access denied: {error}); check its name, and the credentials in the environment",
+        )
     if type(error).__name__ in _UNUSABLE:
-        return RemoteError(f"'{address}' cannot be {done} ({error}); set up the credentials as the storage's own tools want them, for s3 "
-                           "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws, and AWS_ENDPOINT_URL for a server other than Amazon's")
+        return RemoteError(
+            f"'{address}' cannot be {done} ({error}); set up the credentials as the storage's own tools want them, for s3 "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws, and AWS_ENDPOINT_URL for a server other than Amazon's"
+        )
     return ConnectionError(f"{error}" or type(error).__name__)
 
 

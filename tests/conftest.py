@@ -1,4 +1,5 @@
 """Tests import the project's rooms and `support` (goldens, small data) whatever folder pytest was started from."""
+
 import gc
 import sys
 from pathlib import Path

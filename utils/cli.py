@@ -1,4 +1,5 @@
 """What the drivers share: flags in both spellings, messages for a wrong flag, one line per error, exit status 2."""
+
 import argparse
 import contextlib
 import logging
@@ -11,7 +12,7 @@ from utils.errors import ConfigError, ZooError, nearest, public
 
 log = logging.getLogger("zoo")
 
-LONGEST_MESSAGE = 4000      # characters
+LONGEST_MESSAGE = 4000  # characters
 
 
 def boolean(text):
@@ -24,10 +25,12 @@ def boolean(text):
 
 def at_least(smallest):
     """A whole number that is not below `smallest`."""
+
     def number(text):
         if not text.lstrip("+-").isdecimal() or int(text) < smallest:
             raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {smallest}")
         return int(text)
+
     return number
 
 
@@ -80,13 +83,26 @@ class Parser(argparse.ArgumentParser):
 def add_common(parser):
     """Flags of every driver."""
     parser.add_argument("--model_name", help="model to build, in any letter case")
-    parser.add_argument("--config", type=path, help="YAML or old .txt file; default: the checkpoint's own, else configs/<model>.yaml")
+    parser.add_argument(
+        "--config", type=path, help="YAML or old .txt file; default: the checkpoint's own, else configs/<model>.yaml"
+    )
     parser.add_argument("--use_gpu", type=boolean, help="True or False; default: a GPU if this Paddle can use one")
-    parser.add_argument("--list_weights", action="store_true", help="show the released weights of --model_name, or of all, and leave")
-    parser.add_argument("--summary", action="store_true", help="show the model's parameters, multiply-adds and size, and leave")
+    parser.add_argument(
+        "--list_weights", action="store_true", help="show the released weights of --model_name, or of all, and leave"
+    )
+    parser.add_argument(
+        "--summary", action="store_true", help="show the model's parameters, multiply-adds and size, and leave"
+    )
     parser.add_argument("--batch_size", type=int, help="samples per step, instead of the config's")
-    parser.add_argument("-o", "--override", type=assignment, action="append", default=[], metavar="SECTION.key=value",
-                        help="set any key of the config; may be repeated")
+    parser.add_argument(
+        "-o",
+        "--override",
+        type=assignment,
+        action="append",
+        default=[],
+        metavar="SECTION.key=value",
+        help="set any key of the config; may be repeated",
+    )
     parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
 
 
@@ -101,6 +117,7 @@ def arguments(parser, argv):
     args = parser.parse_args(argv)
     if args.list_weights:
         from models import MODELS, find  # loads Paddle, which --help need not
+
         print(cache.listing([find(args.model_name).name] if args.model_name else list(MODELS)))
         sys.exit(0)
     log.info("%s", args)
@@ -136,7 +153,7 @@ class _Quieter:
         self.stream, self.dropped = stream, False
 
     def write(self, text):
-        end_of_dropped = self.dropped and text == "\n"             # `print` writes it apart
+        end_of_dropped = self.dropped and text == "\n"  # `print` writes it apart
         self.dropped = "OMP_NUM_THREADS" in text
         return len(text) if self.dropped or end_of_dropped else self.stream.write(text)
 
@@ -147,7 +164,7 @@ class _Quieter:
 def setup_log():
     """Messages on standard output in the old zoo's layout: `[INFO: file.py:   12]: text`."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):              # a file's name may hold what the terminal cannot show
+        if hasattr(stream, "reconfigure"):  # a file's name may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     handler = _Log(sys.stdout)
     handler.setFormatter(_Public("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
@@ -157,7 +174,11 @@ def setup_log():
 
 def _shortened(message):
     """A message without the middle of a value that fills screens."""
-    return message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE // 2]} [...] {message[-LONGEST_MESSAGE // 2:]}"
+    return (
+        message
+        if len(message) <= LONGEST_MESSAGE
+        else f"{message[: LONGEST_MESSAGE // 2]} [...] {message[-LONGEST_MESSAGE // 2 :]}"
+    )
 
 
 def run(main, argv=None):
@@ -173,14 +194,21 @@ def run(main, argv=None):
         kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
         print(_shortened(public(f"error: {kind}{error}")), file=sys.stderr)
         status = 2
-    except BrokenPipeError:             # `| head` has seen enough
+    except BrokenPipeError:  # `| head` has seen enough
         _close_output()
         status = 2
     except (OSError, MemoryError) as error:
         if debug:
             traceback.print_exc()
-        advice = "lower the batch size or the size of frames" if isinstance(error, MemoryError) else "see that there is room and permission"
-        print(_shortened(public(f"error: {type(error).__name__}: {error}; {advice} (--debug shows where it came up)")), file=sys.stderr)
+        advice = (
+            "lower the batch size or the size of frames"
+            if isinstance(error, MemoryError)
+            else "see that there is room and permission"
+        )
+        print(
+            _shortened(public(f"error: {type(error).__name__}: {error}; {advice} (--debug shows where it came up)")),
+            file=sys.stderr,
+        )
         status = 2
     except KeyboardInterrupt:
         print("interrupted: only what is logged above as saved or written is there", file=sys.stderr)

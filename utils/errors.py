@@ -1,4 +1,5 @@
 """The exception family. Every message names the offending value, what was expected, and what to do."""
+
 import difflib
 import re
 

@@ -1,4 +1,5 @@
 """Weights of classes that a list holds unequally."""
+
 import logging
 
 import numpy as np
@@ -12,8 +13,10 @@ def balanced(items, config):
     """Factors on the loss of each class, inverse to its share of the list and one on average over the samples. Raises DataError."""
     labels = [item.label for item in items]
     if None in labels:
-        raise DataError(f"TRAIN.class_weights 'balanced' counts the labels of '{config.TRAIN.filelist}', but "
-                        f"'{items[labels.index(None)].name}' has none there; write `path label` lines")
+        raise DataError(
+            f"TRAIN.class_weights 'balanced' counts the labels of '{config.TRAIN.filelist}', but "
+            f"'{items[labels.index(None)].name}' has none there; write `path label` lines"
+        )
     counts = np.bincount(labels, minlength=config.MODEL.num_classes)
     log.info("class weights are balanced: from %d to %d samples a class", counts.min(), counts.max())
     return (len(labels) / np.count_nonzero(counts) / np.maximum(counts, 1)).tolist()

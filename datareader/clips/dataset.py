@@ -4,6 +4,7 @@
 Several views of a video (num_clips x num_crops) are read at once: [views, seg_num*seglen, size, size, 3], each frame decoded
 and scaled once however many views share it. Randomness is a function of (seed, epoch, index) alone.
 """
+
 import cv2
 import numpy as np
 
@@ -30,8 +31,14 @@ class ClipDataset:
     def from_config(cls, config, mode, seed=0):
         """The samples that the mode's `filelist` names."""
         section = config.section(mode)
-        items = lists.read_clip_list(section.filelist, f"{mode.upper()}.filelist", config.MODEL.num_classes,
-                                     labelled=mode != "infer", data_root=section.data_root, fallback=config.MODEL.format)
+        items = lists.read_clip_list(
+            section.filelist,
+            f"{mode.upper()}.filelist",
+            config.MODEL.num_classes,
+            labelled=mode != "infer",
+            data_root=section.data_root,
+            fallback=config.MODEL.format,
+        )
         return cls(config, mode, items, seed)
 
     @classmethod
@@ -75,7 +82,11 @@ class ClipDataset:
             rng = np.random.default_rng([self.seed, epoch, index])
         crop = self._crop(rng)
         if not lists.is_pickle(item.name, self.model.format):
-            return self._in_views(read_frames(item.path, self._picker(rng, self.model.mp4_centre), crop)), item.label, item.name
+            return (
+                self._in_views(read_frames(item.path, self._picker(rng, self.model.mp4_centre), crop)),
+                item.label,
+                item.name,
+            )
         name, label, jpegs = read_pickle(item.path)
         if self.labelled and not 0 <= label < self.model.num_classes:
             raise VideoError(item.path, f"label '{label}' is not in 0..{self.model.num_classes - 1}")
@@ -85,13 +96,17 @@ class ClipDataset:
 
     def _crop(self, rng):
         section, model = self.section, self.model
-        drawn = {"resized": section.crop == "resized", "jitter": section.colour_jitter} if self.training else {"crops": self.crops}
+        drawn = (
+            {"resized": section.crop == "resized", "jitter": section.colour_jitter}
+            if self.training
+            else {"crops": self.crops}
+        )
         return CropResize(section.short_size, section.target_size, model.resize, model.resize_kernel, rng, **drawn)
 
     def _in_views(self, frames):
         """[clips*T, H, W, 3] or [clips*T, crops, H, W, 3] -> a sample."""
         clips = frames.reshape(self.clips, -1, self.crops, *frames.shape[-3:])
-        return clips.swapaxes(1, 2).reshape(self._shape)                  # of [clips, crops, T, H, W, 3]
+        return clips.swapaxes(1, 2).reshape(self._shape)  # of [clips, crops, T, H, W, 3]
 
     def _picker(self, rng, centre):
         length, interval = self.model.seglen, self.model.frame_interval
@@ -100,12 +115,13 @@ class ClipDataset:
 
         def pick(frame_count):
             if rng:
-                rng.bit_generator.state = state     # a second call (exact fallback of the decoder) draws the same numbers
+                rng.bit_generator.state = state  # a second call (exact fallback of the decoder) draws the same numbers
             if self.clips > 1:
                 starts = view_starts(frame_count, self.segments, span, self.clips)
             else:
                 starts = segment_starts(frame_count, self.segments, span, rng, centre)
             return frame_indices(starts, length, frame_count, interval)
+
         return pick
 
 
@@ -123,8 +139,11 @@ def read_pickle(path):
     except DataError as error:
         raise VideoError(path, str(error)) from error
     if not isinstance(content, tuple | list) or len(content) != 3 or not isinstance(content[2], list | tuple):
-        raise VideoError(path, f"expected a (video_id, label, frames) tuple, found {type(content).__name__}; "
-                               "YouTube-8M feature pickles belong to the feature models")
+        raise VideoError(
+            path,
+            f"expected a (video_id, label, frames) tuple, found {type(content).__name__}; "
+            "YouTube-8M feature pickles belong to the feature models",
+        )
     name, label, frames = content
     if not frames:
         raise VideoError(path, "frame length 0 less than 1")

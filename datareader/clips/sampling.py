@@ -9,9 +9,9 @@ def segment_starts(frame_count, segments, length, rng=None, centre="clip"):
     frames may run past the part, as those of the released scores did).
     """
     part = frame_count // segments
-    if part == 0:                                     # fewer frames than segments: one frame each, wrapped
+    if part == 0:  # fewer frames than segments: one frame each, wrapped
         return list(range(segments))
-    if part < length:                                 # parts shorter than a clip: clips overlap the next part
+    if part < length:  # parts shorter than a clip: clips overlap the next part
         return [i * part for i in range(segments)]
     if rng is not None:
         return [i * part + int(rng.integers(0, part - length + 1)) for i in range(segments)]

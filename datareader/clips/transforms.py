@@ -1,4 +1,5 @@
 """Where a frame is cut, how it is scaled and coloured, on uint8 RGB. The normalisation is left to the graph."""
+
 import math
 
 import cv2
@@ -7,12 +8,16 @@ from PIL import Image
 
 from utils.errors import DataError
 
-AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)       # of a resized crop (Szegedy et al., CVPR 2015)
+AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a resized crop (Szegedy et al., CVPR 2015)
 TRIES = 10
 
-YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])    # from RGB
+YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])  # from RGB
 # Principal components of ImageNet's RGB in 0..255, and their deviations (Krizhevsky et al., NIPS 2012).
-LIGHT = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]) * [55.46, 4.794, 1.148]
+LIGHT = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]) * [
+    55.46,
+    4.794,
+    1.148,
+]
 
 
 def scaled_size(width, height, short_size, resize="4:3"):
@@ -67,7 +72,9 @@ class CropResize:
     colours, see `colour_matrix`. The draw happens at the first frame, whose size fixes the geometry.
     """
 
-    def __init__(self, short_size, target_size, resize="4:3", kernel="linear", rng=None, crops=1, resized=False, jitter=False):
+    def __init__(
+        self, short_size, target_size, resize="4:3", kernel="linear", rng=None, crops=1, resized=False, jitter=False
+    ):
         self.short_size, self.target_size, self.resize, self.kernel = short_size, target_size, resize, kernel
         self.rng, self.crops, self.resized, self.jitter = rng, crops, resized, jitter
         self.plan = self.colours = None
@@ -81,8 +88,10 @@ class CropResize:
         frame = scale(frame, size, self.kernel)
         if source:
             x, y, width, height = source
-            frame = scale(frame[y:y + height, x:x + width], (self.target_size,) * 2, self.kernel)
-        cuts = [frame[y:y + self.target_size, x:x + self.target_size][:, ::-1 if flip else 1] for x, y, flip in places]
+            frame = scale(frame[y : y + height, x : x + width], (self.target_size,) * 2, self.kernel)
+        cuts = [
+            frame[y : y + self.target_size, x : x + self.target_size][:, :: -1 if flip else 1] for x, y, flip in places
+        ]
         if self.crops > 1:
             return np.stack(cuts)
         cut = np.ascontiguousarray(cuts[0])
@@ -96,8 +105,10 @@ class CropResize:
             return (width, height), source, [(0, 0, bool(rng.random() < 0.5))]
         size = width, height = scaled_size(width, height, self.short_size, self.resize)
         if min(size) < target:
-            raise DataError(f"frames scaled to {width}x{height} are smaller than target_size '{target}'; "
-                            "raise short_size or lower target_size")
+            raise DataError(
+                f"frames scaled to {width}x{height} are smaller than target_size '{target}'; "
+                "raise short_size or lower target_size"
+            )
         if rng is None:
             return size, None, windows(width, height, target, self.crops)
         x, y = int(rng.integers(0, width - target + 1)), int(rng.integers(0, height - target + 1))
@@ -110,6 +121,7 @@ def colour_matrix(rng):
 
     Contrast turns about mid-grey, not about each frame's mean, so that one map serves all frames.
     """
+
     def affine(matrix, offset=0.0):
         square = np.eye(4)
         square[:3, :3], square[:3, 3] = matrix, offset
@@ -149,6 +161,6 @@ def smoothing(shrink):
 
     Pillow's triangle has a variance of shrink^2 / 6, and the interpolation brings some of it; how much was fitted.
     """
-    sigma = math.sqrt(max(shrink ** 2 - 0.5, 0) / 6) if shrink > 1 else 0.0
+    sigma = math.sqrt(max(shrink**2 - 0.5, 0) / 6) if shrink > 1 else 0.0
     taps = 2 * round(2 * sigma) + 1
-    return taps, max(sigma, 1e-3)                   # OpenCV would put a sigma of its own in place of 0
+    return taps, max(sigma, 1e-3)  # OpenCV would put a sigma of its own in place of 0

@@ -5,6 +5,7 @@ This is done only where packet timestamps are known to name frames. Any other fi
 counted as they come; both ways give the pixels of a plain sequential decode. Damage shows only where it is met: a lost
 frame that nobody picked keeps its place in the count. The compressed video is held in memory.
 """
+
 import os
 from bisect import bisect_right
 from contextlib import contextmanager
@@ -23,18 +24,19 @@ FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,
 # Left out: AVI and MPEG-TS guess timestamps, VP8 has packets that show nothing, MPEG-4 part 2 packs two frames in one.
 TIMED_CONTAINERS = {"mov", "mp4", "matroska", "webm"}
 TIMED_CODECS = {"h264", "hevc", "vp9", "av1"}
-PROGRESSIVE = {0, 1}                                  # AVFieldOrder: unknown, progressive; else a packet may be one field
+PROGRESSIVE = {0, 1}  # AVFieldOrder: unknown, progressive; else a packet may be one field
 NO_FRAME = "no frame of it can be decoded; re-encode it or take it off the list"
 
 
 @dataclass(frozen=True)
 class VideoInfo:
     """What `probe` finds out; codec and container by FFmpeg's names."""
-    frames: int                                       # that decode
-    width: int                                        # pixels, upright
+
+    frames: int  # that decode
+    width: int  # pixels, upright
     height: int
-    fps: float                                        # mean, by the header; 0 if unknown
-    duration: float                                   # seconds, by the header
+    fps: float  # mean, by the header; 0 if unknown
+    duration: float  # seconds, by the header
     codec: str
     container: str
 
@@ -97,22 +99,25 @@ def _opened(path):
                 raise VideoError(path, "no video stream in it; expected a video")
             if stream.codec_context is None:
                 raise VideoError(path, "no decoder for its codec; re-encode it, for example as H.264")
-            stream.codec_context.thread_count = 1     # two threads cost 7 to 29 % more CPU: workers are the parallelism
+            stream.codec_context.thread_count = 1  # two threads cost 7 to 29 % more CPU: workers are the parallelism
             yield stream
     except ObjectError as error:
         raise VideoError(path, error.reason) from error
     except av.FFmpegError as error:
-        raise VideoError(path, f"not a readable video ({error.strerror}); fetch it again or take it off the list") from error
+        raise VideoError(
+            path, f"not a readable video ({error.strerror}); fetch it again or take it off the list"
+        ) from error
 
 
 def _container(path, file):
     """PyAV's of a local file, which messages call `path`."""
-    if not os.path.isfile(file):                      # opening a pipe would wait for ever
+    if not os.path.isfile(file):  # opening a pipe would wait for ever
         raise VideoError(path, not_a_file(file))
     if not os.path.getsize(file):
         raise VideoError(path, "empty, 0 bytes; fetch it again or take it off the list")
-    return av.open(f"file:{os.fsdecode(file)}", container_options={"format_whitelist": FORMATS},
-                   metadata_errors="ignore")          # without `file:` a name with a colon may be a protocol
+    return av.open(
+        f"file:{os.fsdecode(file)}", container_options={"format_whitelist": FORMATS}, metadata_errors="ignore"
+    )  # without `file:` a name with a colon may be a protocol
 
 
 def _demux(stream):
@@ -120,9 +125,9 @@ def _demux(stream):
     packets = []
     try:
         for packet in stream.container.demux(stream):
-            if packet.size:                           # an empty one would end the decoding
+            if packet.size:  # an empty one would end the decoding
                 packets.append(packet)
-    except (av.FFmpegError, IndexError):              # cut off, or (PyAV's IndexError) garbage taken for another stream
+    except (av.FFmpegError, IndexError):  # cut off, or (PyAV's IndexError) garbage taken for another stream
         return packets, False
     return packets, bool(packets) and _timed(stream, packets)
 
@@ -139,10 +144,13 @@ def _timed(stream, packets):
         and not any(packet.is_corrupt for packet in packets)
         # Headers that change within the video would be missed on the way to a later keyframe.
         and not any(data.data_type == "new_extradata" for packet in packets for data in packet.iter_sidedata())
-        and None not in times and len(set(times)) == len(times)
+        and None not in times
+        and len(set(times)) == len(times)
         # Where the decoder reorders and the timestamps do not, or the reverse, the muxer had them wrong.
         and decoder.has_b_frames == (times != sorted(times))
-        and packets[0].is_keyframe and times[0] == min(times) and keys == sorted(keys)
+        and packets[0].is_keyframe
+        and times[0] == min(times)
+        and keys == sorted(keys)
     )
 
 
@@ -191,10 +199,10 @@ def _decode_sparse(stream, packets, wanted, to_array):
     try:
         for first, last in _runs(packets, [order[index] for index in sorted(wanted)]):
             decoder.flush_buffers()
-            for packet in (*packets[first:last + 1], None):
+            for packet in (*packets[first : last + 1], None):
                 decoder.skip_frame = "DEFAULT" if packet is None or packet.pts in index_of else unwanted
                 for frame in decoder.decode(packet):
-                    if frame.is_corrupt:              # patched up from pictures that a whole decode has others of
+                    if frame.is_corrupt:  # patched up from pictures that a whole decode has others of
                         return None
                     if frame.pts in index_of:
                         arrays[index_of[frame.pts]] = to_array(frame)
@@ -210,7 +218,7 @@ def _runs(packets, wanted):
     runs = []
     for number in wanted:
         first = keys[bisect_right(key_times, packets[number].pts) - 1]
-        if runs and first <= runs[-1][1] + 1:         # the decoder is there already: go on
+        if runs and first <= runs[-1][1] + 1:  # the decoder is there already: go on
             runs[-1][1] = max(runs[-1][1], number)
         else:
             runs.append([first, number])

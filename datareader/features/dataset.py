@@ -4,6 +4,7 @@
 Randomness is a function of (seed, epoch, index) alone. In memory are the batches, and where videos lie: of TFRecords eight
 bytes a video, of pickles the structure of 2 * WINDOW shards.
 """
+
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
@@ -16,7 +17,7 @@ from datareader.clips.sampling import stride_indices
 from datareader.features.shards import BrokenShard, Recent, open_shard, pickled_videos
 from utils.errors import DataError
 
-WINDOW = 16                     # shards whose videos are shuffled together
+WINDOW = 16  # shards whose videos are shuffled together
 
 
 class Videos:
@@ -28,8 +29,8 @@ class Videos:
 
     def __setitem__(self, row, video):
         for name, frames in video.items():
-            self.features[name][row, :len(frames)] = frames
-            self.features[name][row, len(frames):] = 0
+            self.features[name][row, : len(frames)] = frames
+            self.features[name][row, len(frames) :] = 0
             self.length[row] = len(frames)
 
     def __getitem__(self, rows):
@@ -42,16 +43,20 @@ class FeatureDataset:
     def __init__(self, config, mode, items, seed=0):
         self.model, self.section, self.items, self.seed = config.MODEL, config.section(mode), items, seed
         self.training, self.labelled = mode == "train", mode != "infer"
-        self.frames = getattr(self.model, "seg_num", None)                # AttentionCluster samples so many; others read a whole video
+        self.frames = getattr(
+            self.model, "seg_num", None
+        )  # AttentionCluster samples so many; others read a whole video
         self.outlines = Recent(pickled_videos, 2 * WINDOW)
         self.shards = self._open_shards(mode)
-        self.firsts = [0, *accumulate(map(len, self.shards))]             # index of each shard's first video, and the end
+        self.firsts = [0, *accumulate(map(len, self.shards))]  # index of each shard's first video, and the end
 
     @classmethod
     def from_config(cls, config, mode, seed=0):
         """The videos in the shards that the mode's `filelist` names."""
         section = config.section(mode)
-        return cls(config, mode, lists.read_shard_list(section.filelist, f"{mode.upper()}.filelist", section.data_root), seed)
+        return cls(
+            config, mode, lists.read_shard_list(section.filelist, f"{mode.upper()}.filelist", section.data_root), seed
+        )
 
     @classmethod
     def from_paths(cls, config, mode, paths):
@@ -62,10 +67,14 @@ class FeatureDataset:
         """Shards in the order of the list. DataError when more than half of them (outside training: all) cannot be opened."""
         with ThreadPoolExecutor(self.section.num_reader_threads) as pool:
             opened = pool.map(self._open, [item.path for item in self.items])
-            shards = list(tqdm(opened, total=len(self.items), desc=f"{mode} shards", unit="shard", disable=None, leave=False))
+            shards = list(
+                tqdm(opened, total=len(self.items), desc=f"{mode} shards", unit="shard", disable=None, leave=False)
+            )
         broken = [shard.reason for shard in shards if isinstance(shard, BrokenShard)]
         if 2 * len(broken) > len(shards) if self.training else len(broken) == len(shards):
-            raise DataError(f"{len(broken)} of {len(shards)} shards of the {mode} list cannot be read: {'; '.join(broken[:3])}")
+            raise DataError(
+                f"{len(broken)} of {len(shards)} shards of the {mode} list cannot be read: {'; '.join(broken[:3])}"
+            )
         return shards
 
     def _open(self, path):
@@ -91,16 +100,23 @@ class FeatureDataset:
     def shuffled(self, rng):
         """The order of an epoch: shards at random, and the videos of each WINDOW of them at random, so that few are open at a time."""
         shards = rng.permutation(len(self.shards))
-        windows = [shards[i:i + WINDOW] for i in range(0, len(shards), WINDOW)]
-        return np.concatenate([
-            rng.permutation(np.concatenate([np.arange(self.firsts[shard], self.firsts[shard + 1]) for shard in window]))
-            for window in windows])
+        windows = [shards[i : i + WINDOW] for i in range(0, len(shards), WINDOW)]
+        return np.concatenate(
+            [
+                rng.permutation(
+                    np.concatenate([np.arange(self.firsts[shard], self.firsts[shard + 1]) for shard in window])
+                )
+                for window in windows
+            ]
+        )
 
     def buffer(self, count):
         """Room for `count` videos, each as long as the longest may be."""
         frames = self.frames or self.model.max_frames
-        return Videos({name: np.empty((count, frames, width), np.uint8) for name, width in self.model.features.items()},
-                      np.empty(count, np.int64))
+        return Videos(
+            {name: np.empty((count, frames, width), np.uint8) for name, width in self.model.features.items()},
+            np.empty(count, np.int64),
+        )
 
     def feed(self, buffer, labels):
         """What the graph is fed: each feature uint8 [B, T, width], where known label float32 [B, num_classes], multi-hot, and where
@@ -127,7 +143,9 @@ class FeatureDataset:
     def _checked(self, frames, name, where):
         width = self.model.features[name]
         if frames.shape[1] != width:
-            raise DataError(f"{where}: '{name}' has {frames.shape[1]} values a frame, the model is set up for '{width}'")
+            raise DataError(
+                f"{where}: '{name}' has {frames.shape[1]} values a frame, the model is set up for '{width}'"
+            )
         return frames
 
     def _labels(self, labels, where):

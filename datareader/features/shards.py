@@ -4,6 +4,7 @@ Opening one finds where its videos lie; `video(i)` then reads one of them. Both 
 {"id": str, "labels": [int] or None, "rgb": uint8 [n, 1024], "audio": uint8 [n, 128]} of the n >= 1 frames to use. Pickles may
 hold features of other widths.
 """
+
 import threading
 from array import array
 from collections import OrderedDict
@@ -16,14 +17,14 @@ from storage.files import not_a_file
 from utils.errors import DataError
 from utils.pickles.lazy import StoredArray, outline
 
-FRAMES = 300                    # YouTube-8M's longest video; tf2pkl wrote the same bound into a pickle's `nframes`
+FRAMES = 300  # YouTube-8M's longest video; tf2pkl wrote the same bound into a pickle's `nframes`
 
 
 def open_shard(path, outlines):
     """The shard at `path`, its kind told by content. `outlines`: a `Recent` of `pickled_videos`. Raises DataError."""
     try:
         with addresses.reading(path) as copy:
-            if not copy.is_file():                    # opening a pipe would wait for ever
+            if not copy.is_file():  # opening a pipe would wait for ever
                 raise DataError(f"'{path}' {not_a_file(copy)}")
             with open(copy, "rb") as file:
                 header = file.read(tfrecord.HEADER)
@@ -31,7 +32,7 @@ def open_shard(path, outlines):
         raise DataError(f"'{path}' cannot be read: {error.strerror}") from error
     if not header:
         raise DataError(f"'{path}' is empty")
-    if not tfrecord.is_tfrecord(header) and header[0] in b"\x80(]}":      # first instructions of a pickle's protocols
+    if not tfrecord.is_tfrecord(header) and header[0] in b"\x80(]}":  # first instructions of a pickle's protocols
         return PickleShard(path, outlines)
     return TFRecordShard(path)
 
@@ -42,7 +43,7 @@ class TFRecordShard:
     def __init__(self, path):
         self.path = path
         starts, self.damage = tfrecord.index(path)
-        self.starts = array("q", starts)                                  # eight bytes a video, for millions of them
+        self.starts = array("q", starts)  # eight bytes a video, for millions of them
 
     def __len__(self):
         return len(self.starts) + bool(self.damage)
@@ -74,17 +75,26 @@ class PickleShard:
         found = self.outlines[self.path][i]
         if not isinstance(found, dict):
             raise DataError(f"{where}: expected a dictionary, found {type(found).__name__}")
-        found = {_text(key): value for key, value in found.items()}       # Python 2 wrote bytes (quirk 30: v1.6's tool wrote str)
+        found = {
+            _text(key): value for key, value in found.items()
+        }  # Python 2 wrote bytes (quirk 30: v1.6's tool wrote str)
         missing = [key for key in ("video", "feature", "audio", "nframes") if key not in found]
         if missing:
-            raise DataError(f"{where} has no {', '.join(map(repr, missing))}; expected video, feature, audio, label and nframes, "
-                            f"found {', '.join(map(repr, sorted(found)))}")
-        video = {"id": _text(found["video"]), "labels": _labels(found.get("label"), where),
-                 "rgb": _matrix(found["feature"], "feature", where),
-                 "audio": _matrix(found["audio"], "audio", where)}
+            raise DataError(
+                f"{where} has no {', '.join(map(repr, missing))}; expected video, feature, audio, label and nframes, "
+                f"found {', '.join(map(repr, sorted(found)))}"
+            )
+        video = {
+            "id": _text(found["video"]),
+            "labels": _labels(found.get("label"), where),
+            "rgb": _matrix(found["feature"], "feature", where),
+            "audio": _matrix(found["audio"], "audio", where),
+        }
         rows = len(video["rgb"]), len(video["audio"])
         if rows[0] != rows[1]:
-            raise DataError(f"{where}: {rows[0]} frames of 'feature' and {rows[1]} of 'audio'; expected as many of both")
+            raise DataError(
+                f"{where}: {rows[0]} frames of 'feature' and {rows[1]} of 'audio'; expected as many of both"
+            )
         if not isinstance(found["nframes"], int | np.integer):
             raise DataError(f"{where}: 'nframes' is '{found['nframes']}', expected a whole number")
         return _used_frames(video, int(found["nframes"]), where)
@@ -108,10 +118,12 @@ def pickled_videos(path):
     """The list in a pickle, its arrays still in the file. Raises DataError, which names other pickles for what they are."""
     content = outline(path)
     if isinstance(content, dict):
-        return [content]        # one video, as the zoo's successor stored them
+        return [content]  # one video, as the zoo's successor stored them
     if isinstance(content, list | tuple) and len(content) == 3 and isinstance(content[2], list | tuple):
-        raise DataError(f"'{path}' is a Kinetics clip, a pickle of (video_id, label, frames), which TSN and STNET read; the feature models "
-                        "read YouTube-8M shards, pickles of a list of dictionaries")
+        raise DataError(
+            f"'{path}' is a Kinetics clip, a pickle of (video_id, label, frames), which TSN and STNET read; the feature models "
+            "read YouTube-8M shards, pickles of a list of dictionaries"
+        )
     if not isinstance(content, list | tuple):
         raise DataError(f"'{path}': expected a list of dictionaries, one a video, found {type(content).__name__}")
     if not content:
@@ -132,7 +144,7 @@ class Recent:
             self.entries.move_to_end(key)
             if len(self.entries) > self.size:
                 self.entries.popitem(last=False)
-        with entry.lock:                    # its own: a file that hangs holds up only those who want that file
+        with entry.lock:  # its own: a file that hangs holds up only those who want that file
             if entry.value is None:
                 entry.value = self.make(key)
         return entry.value
@@ -150,8 +162,10 @@ def _text(value):
 def _labels(value, where):
     value = value.read().tolist() if isinstance(value, StoredArray) else value
     # numpy would take True and False, which are numbers too, for a mask.
-    if value is not None and not (isinstance(value, list | tuple) and all(
-            isinstance(label, int | np.integer) and not isinstance(label, bool) for label in value)):
+    if value is not None and not (
+        isinstance(value, list | tuple)
+        and all(isinstance(label, int | np.integer) and not isinstance(label, bool) for label in value)
+    ):
         raise DataError(f"{where}: 'label' is '{value}', expected a list of class indices")
     return value
 

@@ -6,6 +6,7 @@ a tf.SequenceExample in protobuf's wire format (https://protobuf.dev/programming
     SequenceExample {1: Features context, 2: FeatureLists}            Features, FeatureLists {1: map of name -> ...}
     FeatureList {1: Feature, one a frame}                             Feature {1: BytesList | 2: FloatList | 3: Int64List}
 """
+
 import contextlib
 import os
 import struct
@@ -16,10 +17,10 @@ import numpy as np
 from storage import addresses
 from utils.errors import DataError
 
-WIDTHS = {"rgb": 1024, "audio": 128}                  # bytes a frame
-HEADER, FOOTER = 12, 4                                # bytes around a record's data
-LONGEST = 64 << 20                                    # bytes; a real record of 300 frames has 0.35 MB
-VARINT, BYTES, FIXED = 0, 2, {1: 8, 5: 4}             # wire types; fixed ones by size in bytes
+WIDTHS = {"rgb": 1024, "audio": 128}  # bytes a frame
+HEADER, FOOTER = 12, 4  # bytes around a record's data
+LONGEST = 64 << 20  # bytes; a real record of 300 frames has 0.35 MB
+VARINT, BYTES, FIXED = 0, 2, {1: 8, 5: 4}  # wire types; fixed ones by size in bytes
 
 
 def records(path):
@@ -81,7 +82,7 @@ def _length(header, where):
         raise DataError(f"{where}: the file ends inside the record's header; copy or download the shard again")
     if not is_tfrecord(header):
         raise DataError(f"{where}: the checksum of the length does not fit: damaged, or no uncompressed TFRecord file")
-    length, = struct.unpack("<Q", header[:8])
+    (length,) = struct.unpack("<Q", header[:8])
     if length > LONGEST:
         raise DataError(f"{where}: the record has '{length}' bytes; expected at most {LONGEST}")
     return length
@@ -114,15 +115,21 @@ def parse_sequence_example(payload):
             (context if number == 1 else frames).update(_mapping(part))
     name = b"".join(_values(context.get("id", b""))).decode("utf-8", "replace")
     if "rgb" not in frames and {"mean_rgb", "mean_audio"} & set(context):
-        raise DataError(f"video '{name}' is a video-level tf.Example (mean_rgb, mean_audio); "
-                        "the models need the frame-level features: download the frame-level shards")
+        raise DataError(
+            f"video '{name}' is a video-level tf.Example (mean_rgb, mean_audio); "
+            "the models need the frame-level features: download the frame-level shards"
+        )
     for part, found in (("id", context), ("rgb", frames), ("audio", frames)):
         if part not in found:
-            raise DataError(f"the record of video '{name}' has no '{part}'; expected id, labels, and rgb and audio of each frame; "
-                            f"found {sorted({*context, *frames})}")
+            raise DataError(
+                f"the record of video '{name}' has no '{part}'; expected id, labels, and rgb and audio of each frame; "
+                f"found {sorted({*context, *frames})}"
+            )
     rgb, audio = (_matrix(frames[feature], feature, name) for feature in WIDTHS)
     if len(rgb) != len(audio):
-        raise DataError(f"video '{name}' has {len(rgb)} frames of rgb and {len(audio)} of audio; expected as many of both")
+        raise DataError(
+            f"video '{name}' has {len(rgb)} frames of rgb and {len(audio)} of audio; expected as many of both"
+        )
     return {"id": name, "labels": _integers(context.get("labels", b"")), "rgb": rgb, "audio": audio}
 
 
@@ -152,8 +159,10 @@ def _fields(message, wanted=BYTES):
         elif wire_type == BYTES or wire_type in FIXED:
             size, at = _varint(message, at) if wire_type == BYTES else (FIXED[wire_type], at)
             if at + size > len(message):
-                raise DataError(f"a damaged protobuf message: a field of {size} bytes where {len(message) - at} are left")
-            value, at = message[at:at + size], at + size
+                raise DataError(
+                    f"a damaged protobuf message: a field of {size} bytes where {len(message) - at} are left"
+                )
+            value, at = message[at : at + size], at + size
         else:
             raise DataError(f"a damaged protobuf message: unknown wire type '{wire_type}'")
         if wire_type == wanted:
@@ -216,7 +225,7 @@ def _feature_of(value):
     return _field(1, _field(1, _field(1, value)))
 
 
-HEADERS = {feature: _feature_of(bytes(width))[:-width] for feature, width in WIDTHS.items()}      # what precedes each frame
+HEADERS = {feature: _feature_of(bytes(width))[:-width] for feature, width in WIDTHS.items()}  # what precedes each frame
 
 
 def _entry(name, value):
@@ -227,8 +236,10 @@ def sequence_example(id, labels, rgb, audio):
     """The frame-level record (bytes) of what `parse_sequence_example` gives, as YouTube-8M encodes it; rgb, audio: uint8 [n, width]."""
     packed = b"".join(map(_number, labels))
     context = _entry("id", _field(1, _field(1, id.encode()))) + _entry("labels", _field(3, _field(1, packed)))
-    lists = b"".join(_entry(feature, b"".join(_feature_of(row.tobytes()) for row in matrix))
-                     for feature, matrix in (("rgb", rgb), ("audio", audio)))
+    lists = b"".join(
+        _entry(feature, b"".join(_feature_of(row.tobytes()) for row in matrix))
+        for feature, matrix in (("rgb", rgb), ("audio", audio))
+    )
     return _field(1, context) + _field(2, lists)
 
 

@@ -4,6 +4,7 @@
 
 Any number of classes will do, Kinetics-600, -700 or your own. The order is that of the released weights: by code point.
 """
+
 import csv
 import logging
 import sys
@@ -25,13 +26,17 @@ def annotations(path, columns):
             reader = csv.DictReader(file, skipinitialspace=True)
             header = [(name or "").strip() for name in reader.fieldnames or ()]
             reader.fieldnames = header
-            rows = [(reader.line_num, {column: (row.get(column) or "").strip() for column in columns}) for row in reader]
+            rows = [
+                (reader.line_num, {column: (row.get(column) or "").strip() for column in columns}) for row in reader
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"'{path}' cannot be read: {error}") from error
     missing = [column for column in columns if column not in header]
     if missing:
-        raise DataError(f"'{path}' has no column '{missing[0]}', its first line is '{','.join(header)}'; expected the header of Kinetics: "
-                        "label,youtube_id,time_start,time_end,split,is_cc (its test set has no labels)")
+        raise DataError(
+            f"'{path}' has no column '{missing[0]}', its first line is '{','.join(header)}'; expected the header of Kinetics: "
+            "label,youtube_id,time_start,time_end,split,is_cc (its test set has no labels)"
+        )
     if not rows:
         raise DataError(f"'{path}' has a header and no line below it; fetch it again")
     return rows
@@ -42,7 +47,9 @@ def labels(path):
     rows = annotations(path, ["label"])
     empty = [line for line, row in rows if not row["label"]]
     if empty:
-        raise DataError(f"'{path}', line {empty[0]}: the label is empty ({len(empty)} such lines); correct or remove it")
+        raise DataError(
+            f"'{path}', line {empty[0]}: the label is empty ({len(empty)} such lines); correct or remove it"
+        )
     return sorted({row["label"] for _, row in rows})
 
 

@@ -5,6 +5,7 @@
 Looks for <source_dir>/<label>/<youtube_id>_<start>_<end>.mp4, times in seconds with six digits. Clips that are not there (many have
 left YouTube) are left out, counted, and named in <out>.missing.csv. Exit status 1 says there were some.
 """
+
 import logging
 import sys
 from pathlib import Path
@@ -24,8 +25,11 @@ def make_list(path, indices, source_dir):
     lines = [f"{clip.source.resolve()} {clip.label}" for clip in clips if clip.source.is_file()]
     failures += [VideoError(clip.source, "no such file") for clip in clips if not clip.source.is_file()]
     if not lines:
-        raise DataError(f"'{source_dir}' holds none of the {len(clips)} clips of '{path}'; the first would be '{clips[0].source}'"
-                        if clips else f"'{path}' names no clip: {failures[0]}")
+        raise DataError(
+            f"'{source_dir}' holds none of the {len(clips)} clips of '{path}'; the first would be '{clips[0].source}'"
+            if clips
+            else f"'{path}' names no clip: {failures[0]}"
+        )
     return lines, failures
 
 
@@ -34,14 +38,22 @@ def main(argv=None):
     parser.add_argument("csv", help="Kinetics csv file")
     parser.add_argument("source_dir", help="folder with a subfolder of mp4 clips for each label")
     parser.add_argument("out", help="list to write, for example val.list")
-    parser.add_argument("--labels", default=LABELS, help=f"label file of generate_label.py (default: {LABELS} in the working folder)")
+    parser.add_argument(
+        "--labels", default=LABELS, help=f"label file of generate_label.py (default: {LABELS} in the working folder)"
+    )
     args = parser.parse_args(argv)
     lines, failures = make_list(args.csv, read_labels(args.labels), args.source_dir)
     with writing(Path(args.out)) as path:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     missing = Path(f"{args.out}.missing.csv")
     write_failures(missing, failures)
-    log.info("%d clips listed in %s, %d left out%s", len(lines), args.out, len(failures), f": see {missing}" if failures else "")
+    log.info(
+        "%d clips listed in %s, %d left out%s",
+        len(lines),
+        args.out,
+        len(failures),
+        f": see {missing}" if failures else "",
+    )
     return 1 if failures else 0
 
 

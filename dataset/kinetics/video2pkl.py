@@ -7,6 +7,7 @@ Reads <source_dir>/<label>/<youtube_id>_<start>_<end>.mp4, times in seconds with
 What cannot be converted is listed in <target_dir>/failed.csv. Exit status 1 says there was some. The models read the mp4s
 too: convert only where disk is cheaper than processor time.
 """
+
 import logging
 import pickle
 import sys
@@ -54,8 +55,12 @@ def plan(path, indices, source_dir, target_dir):
         try:
             name = _stem(row)
             if row["label"] not in indices:
-                raise ValueError(f"the label '{row['label']}' is not in the label file; make it from this csv with generate_label.py")
-            clip = Clip(Path(source_dir) / row["label"] / f"{name}.mp4", Path(target_dir) / f"{name}.pkl", indices[row["label"]])
+                raise ValueError(
+                    f"the label '{row['label']}' is not in the label file; make it from this csv with generate_label.py"
+                )
+            clip = Clip(
+                Path(source_dir) / row["label"] / f"{name}.mp4", Path(target_dir) / f"{name}.pkl", indices[row["label"]]
+            )
             if clips.setdefault(clip.target, clip) != clip:
                 raise ValueError(f"'{name}' stands in an earlier line with another label; only that one counts")
         except ValueError as error:
@@ -71,7 +76,7 @@ def _stem(row):
             raise ValueError(f"{column} '{row[column]}' is not a whole number of seconds")
         times.append(f"{int(row[column]):06d}")
     name = row["youtube_id"]
-    if not name or set(name) & set("/\\\0"):            # would be written outside the target folder
+    if not name or set(name) & set("/\\\0"):  # would be written outside the target folder
         raise ValueError(f"youtube_id '{name}' cannot be a file name")
     return "_".join((name, *times))
 
@@ -83,8 +88,13 @@ def convert(clip, quality=95, short_size=None):
     jpegs = read_frames(clip.source, range, partial(_jpeg, quality=quality, short_size=short_size))
     video_id = f"./{clip.target.stem}".encode()
     with writing(clip.target) as path:
-        path.write_bytes(pickle.PROTO + b"\x02" + b"".join(map(instructions, (video_id, clip.label, list(jpegs)))) + pickle.TUPLE3
-                         + pickle.STOP)
+        path.write_bytes(
+            pickle.PROTO
+            + b"\x02"
+            + b"".join(map(instructions, (video_id, clip.label, list(jpegs))))
+            + pickle.TUPLE3
+            + pickle.STOP
+        )
     return True
 
 
@@ -115,23 +125,37 @@ def main(argv=None):
     parser.add_argument("source_dir", help="folder with a subfolder of mp4 clips for each label")
     parser.add_argument("target_dir", help="folder for the pickles")
     parser.add_argument("nproc", type=int, help="clips converted at a time")
-    parser.add_argument("--labels", default=LABELS, help=f"label file of generate_label.py (default: {LABELS} in the working folder)")
+    parser.add_argument(
+        "--labels", default=LABELS, help=f"label file of generate_label.py (default: {LABELS} in the working folder)"
+    )
     parser.add_argument("--quality", type=int, default=95, help="of the JPEGs, 1 to 100 (default: 95)")
-    parser.add_argument("--short_size", type=int, help="shrink frames to this short side, in pixels; default: as they are")
+    parser.add_argument(
+        "--short_size", type=int, help="shrink frames to this short side, in pixels; default: as they are"
+    )
     args = parser.parse_args(argv)
     if args.nproc < 1 or not 1 <= args.quality <= 100 or (args.short_size is not None and args.short_size < 1):
-        parser.error(f"nproc '{args.nproc}', --quality '{args.quality}', --short_size '{args.short_size}': expected 1 or more, 1 to 100, "
-                     "1 or more")
+        parser.error(
+            f"nproc '{args.nproc}', --quality '{args.quality}', --short_size '{args.short_size}': expected 1 or more, 1 to 100, "
+            "1 or more"
+        )
     if not Path(args.source_dir).is_dir():
         raise DataError(f"'{args.source_dir}' is not a folder; expected one with a subfolder of clips for each label")
     clips, failures = plan(args.csv, read_labels(args.labels), args.source_dir, args.target_dir)
-    written, failed = convert_all(partial(convert, quality=args.quality, short_size=args.short_size), clips, args.nproc, "video2pkl")
+    written, failed = convert_all(
+        partial(convert, quality=args.quality, short_size=args.short_size), clips, args.nproc, "video2pkl"
+    )
     failures += failed
     report = Path(args.target_dir) / "failed.csv"
     write_failures(report, failures)
     count = Counter(written)
-    log.info("%d pickles written to %s, %d were already there, %d could not be made%s", count[True], args.target_dir, count[False],
-             len(failures), f": see {report}" if failures else "")
+    log.info(
+        "%d pickles written to %s, %d were already there, %d could not be made%s",
+        count[True],
+        args.target_dir,
+        count[False],
+        len(failures),
+        f": see {report}" if failures else "",
+    )
     return 1 if failures else 0
 
 

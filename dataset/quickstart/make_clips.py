@@ -6,6 +6,7 @@ A textured square rises, falls, grows or shrinks over a noisy background. Rising
 is shrinking played backwards: no single frame, nor any unordered set of frames, tells the two of a pair apart. (All four
 survive the horizontal flip of training.) Writes clips/<class>/*.mp4, train.list, val.list and classes.txt.
 """
+
 import sys
 from pathlib import Path
 
@@ -28,10 +29,12 @@ def frames(name, rng):
     size, level = rng.uniform(18, 26), rng.uniform(0.35, 0.65) * HEIGHT
     for t in np.linspace(margin, 1 - margin, FRAMES):
         progress = 1 - t if name in ("falling", "shrinking") else t
-        side, y = (size, HEIGHT * (0.85 - 0.7 * progress)) if name in ("rising", "falling") else (8 + 44 * progress, level)
+        side, y = (
+            (size, HEIGHT * (0.85 - 0.7 * progress)) if name in ("rising", "falling") else (8 + 44 * progress, level)
+        )
         image = background + rng.integers(-15, 16, (HEIGHT, WIDTH, 1))
         top, left = int(y - side / 2), int(x - side / 2)
-        image[max(0, top):max(0, int(top + side)), max(0, left):int(left + side)] = colour
+        image[max(0, top) : max(0, int(top + side)), max(0, left) : int(left + side)] = colour
         yield np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -53,7 +56,9 @@ def make(folder, train=16, val=6, seed=0):
     folder = Path(folder)
     counts = {"train": train, "val": val}
     lines = {part: [] for part in counts}
-    jobs = [(part, label, name, i) for part in counts for label, name in enumerate(CLASSES) for i in range(counts[part])]
+    jobs = [
+        (part, label, name, i) for part in counts for label, name in enumerate(CLASSES) for i in range(counts[part])
+    ]
     for part, label, name, i in tqdm(jobs, desc="clips", disable=None):
         path = folder / "clips" / name / f"{part}_{i:03d}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)

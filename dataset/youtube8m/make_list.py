@@ -1,7 +1,8 @@
 """Write the list of a folder's feature shards, one absolute path a line in sorted order, for the `filelist` of a config.
 
-    python dataset/youtube8m/make_list.py pkl/train train.list
+python dataset/youtube8m/make_list.py pkl/train train.list
 """
+
 import logging
 import sys
 from pathlib import Path

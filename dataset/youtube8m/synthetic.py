@@ -5,6 +5,7 @@
 Each class has a direction in feature space; a video of one to three classes is noise around the sum of theirs. Writes
 train/ and val/ with shards, train.list and val.list. The same seed gives the same files.
 """
+
 import sys
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from datareader.features import tfrecord
 from dataset.youtube8m.tf2pkl import old_record, write_pickle
 from utils import cli
 
-STRENGTH, NOISE = 0.5, 0.7              # of a class direction and of a frame, in dequantised units: features are in -2..2
+STRENGTH, NOISE = 0.5, 0.7  # of a class direction and of a frame, in dequantised units: features are in -2..2
 MOST_LABELS = 3
 
 
@@ -67,11 +68,21 @@ def make(folder, form="pkl", train=256, val=64, shard=64, classes=16, frames=12,
 def main(argv=None):
     parser = cli.Parser(description=__doc__)
     parser.add_argument("out_dir", type=cli.given, help="folder to write")
-    parser.add_argument("--format", choices=("pkl", "tfrecord"), default="pkl", help="old pickles or TFRecords; default pkl")
-    for name, default, meaning in (("train", 256, "training videos"), ("val", 64, "validation videos"), ("shard", 64, "videos a shard"),
-                                   ("classes", 16, "classes"), ("frames", 12, "most frames a video"), ("seed", 0, "of everything")):
+    parser.add_argument(
+        "--format", choices=("pkl", "tfrecord"), default="pkl", help="old pickles or TFRecords; default pkl"
+    )
+    for name, default, meaning in (
+        ("train", 256, "training videos"),
+        ("val", 64, "validation videos"),
+        ("shard", 64, "videos a shard"),
+        ("classes", 16, "classes"),
+        ("frames", 12, "most frames a video"),
+        ("seed", 0, "of everything"),
+    ):
         smallest = 0 if name == "seed" else 1
-        parser.add_argument(f"--{name}", type=cli.at_least(smallest), default=default, help=f"{meaning}; default {default}")
+        parser.add_argument(
+            f"--{name}", type=cli.at_least(smallest), default=default, help=f"{meaning}; default {default}"
+        )
     args = vars(parser.parse_args(argv))
     lists = make(args.pop("out_dir"), args.pop("format"), **args)
     print("written:", *lists)

@@ -5,6 +5,7 @@
 Each <name>.tfrecord becomes <name>.pkl; what is already there is skipped, so an interrupted run continues. The models read
 the TFRecords too, just as fast: convert for tools that know only the pickles.
 """
+
 import logging
 import os
 import pickle
@@ -23,15 +24,20 @@ from storage.files import replacing
 from utils import cli
 from utils.errors import DataError
 
-CLASSES, FRAMES = 3862, 300             # of the 2018 vocabulary; all rows are stored, `nframes` says how many to use
+CLASSES, FRAMES = 3862, 300  # of the 2018 vocabulary; all rows are stored, `nframes` says how many to use
 log = logging.getLogger("zoo")
 
 
 def old_record(example):
     """The old zoo's dictionary of a video. Bytes keys: its Python 2 and Python 3 readers find only those."""
     labels = sorted({label for label in example["labels"] if label < CLASSES})
-    return {b"video": example["id"].encode(), b"feature": example["rgb"], b"audio": example["audio"], b"label": labels,
-            b"nframes": min(len(example["rgb"]), FRAMES)}
+    return {
+        b"video": example["id"].encode(),
+        b"feature": example["rgb"],
+        b"audio": example["audio"],
+        b"label": labels,
+        b"nframes": min(len(example["rgb"]), FRAMES),
+    }
 
 
 def instructions(value):
@@ -40,7 +46,12 @@ def instructions(value):
     Python 3's own pickles would be half as large again, twenty times as slow to read, and name modules of numpy 2.
     """
     if isinstance(value, dict):
-        return pickle.EMPTY_DICT + pickle.MARK + b"".join(instructions(part) for item in value.items() for part in item) + pickle.SETITEMS
+        return (
+            pickle.EMPTY_DICT
+            + pickle.MARK
+            + b"".join(instructions(part) for item in value.items() for part in item)
+            + pickle.SETITEMS
+        )
     if isinstance(value, list):
         return pickle.EMPTY_LIST + pickle.MARK + b"".join(map(instructions, value)) + pickle.APPENDS
     if isinstance(value, bytes):
@@ -53,8 +64,9 @@ def instructions(value):
 
 # numpy's recipe: an empty array, then its state (version, shape, dtype, column-major, data), the dtype made and set likewise.
 EMPTY_ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
-MATRIX_STATE = (b"(K\x01%b%b\x86cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-                b"\x89%btb")
+MATRIX_STATE = (
+    b"(K\x01%b%b\x86cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89%btb"
+)
 
 
 def write_pickle(path, items):
@@ -85,7 +97,9 @@ def plan(folder, out, overwrite=False):
         raise DataError(f"'{folder}' holds no *.tfrecord file; give the folder of the frame-level shards")
     targets = {shard: Path(out) / f"{shard.name.split('.')[0]}.pkl" for shard in shards}
     if len(set(targets.values())) < len(shards):
-        raise DataError(f"'{folder}' holds shards whose names agree up to the first dot, and so would their pickles; rename them")
+        raise DataError(
+            f"'{folder}' holds shards whose names agree up to the first dot, and so would their pickles; rename them"
+        )
     return [(shard, target) for shard, target in targets.items() if overwrite or not target.exists()], len(shards)
 
 
@@ -98,7 +112,9 @@ def convert_all(jobs, workers):
             try:
                 videos += done.result()
             except BrokenProcessPool:
-                raise DataError("a worker process was killed, probably for lack of memory; use fewer --workers") from None
+                raise DataError(
+                    "a worker process was killed, probably for lack of memory; use fewer --workers"
+                ) from None
             except DataError as error:
                 failures.append(str(error))
     return videos, failures
@@ -108,7 +124,9 @@ def main(argv=None):
     parser = cli.Parser(description=__doc__)
     parser.add_argument("tfrecord_dir", help="folder of *.tfrecord shards")
     parser.add_argument("out_dir", help="folder for the pickles")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="shards converted at a time; default: one a CPU core")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="shards converted at a time; default: one a CPU core"
+    )
     parser.add_argument("--overwrite", action="store_true", help="convert again what is already there")
     args = parser.parse_args(argv)
     if args.workers < 1:
@@ -117,8 +135,14 @@ def main(argv=None):
     videos, failures = convert_all(jobs, args.workers)
     for failure in sorted(failures):
         log.error("not converted: %s", failure)
-    log.info("%d videos in %d pickles written to %s, %d were already there, %d shards could not be converted", videos,
-             len(jobs) - len(failures), args.out_dir, found - len(jobs), len(failures))
+    log.info(
+        "%d videos in %d pickles written to %s, %d were already there, %d shards could not be converted",
+        videos,
+        len(jobs) - len(failures),
+        args.out_dir,
+        found - len(jobs),
+        len(failures),
+    )
     return 1 if failures else 0
 
 

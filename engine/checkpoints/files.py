@@ -6,6 +6,7 @@ two. Whenever the process dies, either the old or the new checkpoint is whole, a
 A prefix may be an address. The checkpoint is then written in the cache's folder `outgoing` and uploaded; the JSON of an older one
 of that name is removed first and the new one comes last, so that what is there is whole or is no checkpoint.
 """
+
 import contextlib
 import errno
 import json
@@ -24,8 +25,17 @@ FILES = (".pdparams", ".pdopt")
 ENDINGS = (*FILES, ".json")
 FORMAT = 1
 MOST = {"epoch": 10**6, "batch": 10**9, "steps_per_epoch": 10**9}
-STATE = {"epoch": int, "batch": int, "seed": int, "steps_per_epoch": int, "best": dict | None, "history": list, "class_names": list,
-         "config": dict, "crc32": dict}
+STATE = {
+    "epoch": int,
+    "batch": int,
+    "seed": int,
+    "steps_per_epoch": int,
+    "best": dict | None,
+    "history": list,
+    "class_names": list,
+    "config": dict,
+    "crc32": dict,
+}
 
 
 def save(prefix, parameters, accumulators, state):
@@ -34,15 +44,20 @@ def save(prefix, parameters, accumulators, state):
     if addresses.is_remote(prefix):
         staged = addresses.staging(prefix)
         save(staged, parameters, accumulators, state)
-        _replace(prefix, lambda ending: addresses.publish(_at(staged, ending), _at(prefix, ending)),
-                 f"; the whole checkpoint is kept on this machine: --resume '{staged}'")
+        _replace(
+            prefix,
+            lambda ending: addresses.publish(_at(staged, ending), _at(prefix, ending)),
+            f"; the whole checkpoint is kept on this machine: --resume '{staged}'",
+        )
         remove(staged)
         return
     prefix = Path(prefix)
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
-        sums = {ending: _write(_new(prefix, ending), pickle.dumps(content, protocol=4))
-                for ending, content in zip(FILES, (parameters, accumulators), strict=True)}
+        sums = {
+            ending: _write(_new(prefix, ending), pickle.dumps(content, protocol=4))
+            for ending, content in zip(FILES, (parameters, accumulators), strict=True)
+        }
         text = json.dumps({**state, "crc32": sums}, indent=2, ensure_ascii=False)
         _write(_new(prefix, ".json"), text.encode())
         _finish(prefix)
@@ -51,21 +66,25 @@ def save(prefix, parameters, accumulators, state):
             with contextlib.suppress(OSError):
                 _new(prefix, ending).unlink(missing_ok=True)
         reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
-        raise CheckpointError(f"checkpoint '{prefix}' was not written: {reason}; an earlier checkpoint of that name is intact") from error
+        raise CheckpointError(
+            f"checkpoint '{prefix}' was not written: {reason}; an earlier checkpoint of that name is intact"
+        ) from error
 
 
 def link(source, prefix):
     """Give the checkpoint `source` a second name, at no cost of disk where the file system has hard links. Raises CheckpointError
     for an address."""
     if addresses.is_remote(prefix):
-        _replace(prefix, lambda ending: addresses.copy(_at(source, ending), _at(prefix, ending)), f"; '{source}' is whole")
+        _replace(
+            prefix, lambda ending: addresses.copy(_at(source, ending), _at(prefix, ending)), f"; '{source}' is whole"
+        )
         return
     for ending in ENDINGS:
         target = _new(Path(prefix), ending)
         target.unlink(missing_ok=True)
         try:
             os.link(_at(source, ending), target)
-        except OSError:                 # no hard links here (FAT, some network file systems): a copy does as well
+        except OSError:  # no hard links here (FAT, some network file systems): a copy does as well
             shutil.copyfile(_at(source, ending), target)
     _finish(Path(prefix))
 
@@ -104,7 +123,7 @@ def resolve(path, model):
     if (addresses.is_remote(path) or path.is_dir()) and addresses.exists(_at(latest, ".json")):
         return latest
     path = addresses.join(path)
-    return addresses.join(str(path)[:-len(addresses.suffix(path))]) if addresses.suffix(path) in ENDINGS else path
+    return addresses.join(str(path)[: -len(addresses.suffix(path))]) if addresses.suffix(path) in ENDINGS else path
 
 
 def _owner(folder, model):
@@ -114,8 +133,10 @@ def _owner(folder, model):
         return model
     if len(owners) == 1 and not model:
         return owners[0]
-    raise CheckpointError(f"'{folder}' holds checkpoints of {' and '.join(owners)}{f', none of {model}' if model else ''}; name one, "
-                          f"such as '{folder / f'{owners[0]}_latest'}'")
+    raise CheckpointError(
+        f"'{folder}' holds checkpoints of {' and '.join(owners)}{f', none of {model}' if model else ''}; name one, "
+        f"such as '{folder / f'{owners[0]}_latest'}'"
+    )
 
 
 def state_of(prefix):
@@ -130,15 +151,19 @@ def state_of(prefix):
             state = parse_json(file.read_text(encoding="utf-8"))
     except (ObjectError, OSError, ValueError) as error:
         raise CheckpointError(f"checkpoint '{path}' cannot be read: {error}") from error
-    if not isinstance(state, dict) or "format" not in state:            # Paddle writes programs as JSON beside parameters
+    if not isinstance(state, dict) or "format" not in state:  # Paddle writes programs as JSON beside parameters
         return None
     if state["format"] != FORMAT:
-        raise CheckpointError(f"checkpoint '{path}' has format '{state['format']}', this zoo reads '{FORMAT}'; update it, or go on from "
-                              f"'{prefix}.pdparams' alone without that file")
+        raise CheckpointError(
+            f"checkpoint '{path}' has format '{state['format']}', this zoo reads '{FORMAT}'; update it, or go on from "
+            f"'{prefix}.pdparams' alone without that file"
+        )
     for key, kind in STATE.items():
         if not (isinstance(state.get(key), kind) and _possible(key, state[key])):
-            raise CheckpointError(f"checkpoint '{path}': '{key}' is missing or not what was written there; resume from another "
-                                  f"checkpoint, or go on from '{prefix}.pdparams' alone without that file")
+            raise CheckpointError(
+                f"checkpoint '{path}': '{key}' is missing or not what was written there; resume from another "
+                f"checkpoint, or go on from '{prefix}.pdparams' alone without that file"
+            )
     return state
 
 
@@ -165,8 +190,10 @@ def load(prefix):
         except (ObjectError, OSError) as error:
             raise CheckpointError(f"checkpoint file '{path}' cannot be read: {error}") from error
         if zlib.crc32(data) != state["crc32"].get(ending):
-            raise CheckpointError(f"checkpoint file '{path}' is damaged: its checksum is not the one in '{prefix}.json'; "
-                                  "resume from an earlier checkpoint")
+            raise CheckpointError(
+                f"checkpoint file '{path}' is damaged: its checksum is not the one in '{prefix}.json'; "
+                "resume from an earlier checkpoint"
+            )
         try:
             contents.append(unpickle(data, what=str(path)))
         except DataError as error:
@@ -177,8 +204,12 @@ def load(prefix):
 def changes(state, config, steps_per_epoch):
     """What differs between the state of a checkpoint and a run, as "key old -> new", that makes a continuation inexact."""
     before = state["config"]
-    changed = [f"{section}.{key} {before[section][key]} -> {value}" for section in ("MODEL", "TRAIN")
-               for key, value in config[section].items() if key in before[section] and before[section][key] != value]
+    changed = [
+        f"{section}.{key} {before[section][key]} -> {value}"
+        for section in ("MODEL", "TRAIN")
+        for key, value in config[section].items()
+        if key in before[section] and before[section][key] != value
+    ]
     if state["steps_per_epoch"] != steps_per_epoch:
         changed.append(f"steps per epoch {state['steps_per_epoch']} -> {steps_per_epoch}")
     return changed

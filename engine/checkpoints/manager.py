@@ -1,4 +1,5 @@
 """What a training keeps in --save_dir: `<MODEL>_epoch<N>` (N from 0), `<MODEL>_latest` and `<MODEL>_best`."""
+
 import logging
 
 from engine.checkpoints import files as checkpoint
@@ -29,7 +30,9 @@ class Kept:
         self.save(suffix, contents)
         for name in ("latest", "best") if best else ("latest",):
             checkpoint.link(self.prefix(suffix), self.prefix(name))
-        log.info("saved '%s'%s", self.prefix(suffix), f", the best so far: {best['key']} {best['value']:.5g}" if best else "")
+        log.info(
+            "saved '%s'%s", self.prefix(suffix), f", the best so far: {best['key']} {best['value']:.5g}" if best else ""
+        )
         first = max(self.first, epoch - self.keep + 1 if self.keep > 0 else 0)
         for old in range(self.first, first):
             checkpoint.remove(self.prefix(f"epoch{old}"))

@@ -3,6 +3,7 @@
 Every process computes its slice of each batch; gradients are averaged inside the program, before the optimizer sees them, so
 that parameters stay equal. The same code runs over gloo (CPU) and NCCL (GPU). One process pays nothing for it.
 """
+
 import contextlib
 import io
 import json
@@ -10,7 +11,7 @@ import json
 import numpy as np
 import paddle
 
-BUCKET = 8 << 20                    # gradient values that are reduced at once; measured in docs/distributed.md
+BUCKET = 8 << 20  # gradient values that are reduced at once; measured in docs/distributed.md
 
 
 class Group:
@@ -50,11 +51,15 @@ class Group:
             padded = paddle.to_tensor(np.pad(packed, (0, max(lengths) - len(packed))))
             found = [] if self.first else None
             collective.gather(padded, found, dst=0)
-            return [_unpacked(part.numpy()[:length].tobytes()) for part, length in zip(found or [], lengths, strict=False)]
+            return [
+                _unpacked(part.numpy()[:length].tobytes()) for part, length in zip(found or [], lengths, strict=False)
+            ]
 
     def copy(self, arrays):
         """{name: array} of process 0."""
-        return arrays if self.world == 1 else {name: self._broadcast(array, array.shape) for name, array in arrays.items()}
+        return (
+            arrays if self.world == 1 else {name: self._broadcast(array, array.shape) for name, array in arrays.items()}
+        )
 
     def mean(self, arrays):
         """{name: float array}, averaged in double precision, so that equal values stay as they are."""
@@ -66,7 +71,10 @@ class Group:
             collective.all_reduce(tensor)
             flat = tensor.numpy() / self.world
         parts = np.split(flat, np.cumsum([array.size for array in arrays.values()])[:-1])
-        return {name: part.reshape(array.shape).astype(array.dtype) for (name, array), part in zip(arrays.items(), parts, strict=True)}
+        return {
+            name: part.reshape(array.shape).astype(array.dtype)
+            for (name, array), part in zip(arrays.items(), parts, strict=True)
+        }
 
     def wait(self):
         """Until every process has come here."""

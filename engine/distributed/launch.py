@@ -1,4 +1,5 @@
 """Joining the processes that Paddle's launcher started: who is who, who died, and what each says at its end."""
+
 import contextlib
 import faulthandler
 import logging
@@ -16,7 +17,7 @@ from utils.errors import ConfigError, ZooError
 log = logging.getLogger("zoo")
 
 BLAME_SECONDS = 2
-RENDEZVOUS_SECONDS = 180            # how long processes wait for one another at the start
+RENDEZVOUS_SECONDS = 180  # how long processes wait for one another at the start
 
 
 def divisible(train, world):
@@ -25,9 +26,15 @@ def divisible(train, world):
     if size % parts == 0:
         return
     below, above = size // parts * parts, -(-size // parts) * parts
-    kinds = [f"{count} {word}" for count, word in ((world, "processes"), (train.accumulate_steps, "accumulate_steps")) if count > 1]
-    raise ConfigError(f"TRAIN.batch_size '{size}' is the number of samples of an update, over {' times '.join(kinds)}, and {parts} parts "
-                      f"do not divide it; the nearest that do are {' and '.join(str(near) for near in (below, above) if near)}")
+    kinds = [
+        f"{count} {word}"
+        for count, word in ((world, "processes"), (train.accumulate_steps, "accumulate_steps"))
+        if count > 1
+    ]
+    raise ConfigError(
+        f"TRAIN.batch_size '{size}' is the number of samples of an update, over {' times '.join(kinds)}, and {parts} parts "
+        f"do not divide it; the nearest that do are {' and '.join(str(near) for near in (below, above) if near)}"
+    )
 
 
 @contextlib.contextmanager
@@ -39,7 +46,9 @@ def joined(use_gpu=False):
         yield Group()
         return
     if not compat.several_processes():
-        raise ConfigError(f"'{world}' processes: training by several processes needs Paddle 3 or later, this is {paddle.__version__}")
+        raise ConfigError(
+            f"'{world}' processes: training by several processes needs Paddle 3 or later, this is {paddle.__version__}"
+        )
     die_with_parent()
     line = Lifeline(rank, world, os.environ["PADDLE_TRAINER_ENDPOINTS"].split(","), RENDEZVOUS_SECONDS)
     if rank > 0:
@@ -57,7 +66,9 @@ def joined(use_gpu=False):
         last = f"process {rank} of {world}: {type(error).__name__}: {error}"
         raise
     except Exception as error:
-        time.sleep(BLAME_SECONDS)       # an exchange breaks off when another process dies: then that is said, and this one ended
+        time.sleep(
+            BLAME_SECONDS
+        )  # an exchange breaks off when another process dies: then that is said, and this one ended
         last = f"process {rank} of {world}: {type(error).__name__}: {error}; workerlog.N of the launcher's log folder shows where"
         raise
     finally:

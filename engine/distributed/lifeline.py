@@ -3,6 +3,7 @@
 Each process holds a connection to process 0. The operating system closes it when a process dies, however it dies, so that
 nothing is polled and no busy process is taken for a dead one. What comes over it: DONE, or the sentence to end with.
 """
+
 import hashlib
 import os
 import select
@@ -15,11 +16,13 @@ import time
 from utils.errors import ConfigError
 
 DONE = b"done"
-ON_EVERY_HOST = "start the launcher on every host with the same --master and --nnodes, and see that they reach each other"
-GREETING_SECONDS = 5.0              # after which who connects and says nothing is not one of us
-LAST_WORDS_SECONDS = 5.0            # that a process which is done waits for the others'
-FAILED = 2                          # exit status, as the drivers' for an error
-PR_SET_PDEATHSIG = 1                # <sys/prctl.h>
+ON_EVERY_HOST = (
+    "start the launcher on every host with the same --master and --nnodes, and see that they reach each other"
+)
+GREETING_SECONDS = 5.0  # after which who connects and says nothing is not one of us
+LAST_WORDS_SECONDS = 5.0  # that a process which is done waits for the others'
+FAILED = 2  # exit status, as the drivers' for an error
+PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 def die_with_parent():
@@ -27,9 +30,10 @@ def die_with_parent():
     if sys.platform != "linux":
         return
     import ctypes
+
     parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:      # it died between the two lines
+    if os.getppid() != parent:  # it died between the two lines
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -45,9 +49,11 @@ def _connect(address, deadline):
     while True:
         try:
             return socket.create_connection(address, max(0.1, deadline - time.monotonic()))
-        except OSError as error:        # process 0 may not be there yet
+        except OSError as error:  # process 0 may not be there yet
             if time.monotonic() > deadline:
-                raise ConfigError(f"process 0 does not answer at '{address[0]}:{address[1]}' ({error}); {ON_EVERY_HOST}") from error
+                raise ConfigError(
+                    f"process 0 does not answer at '{address[0]}:{address[1]}' ({error}); {ON_EVERY_HOST}"
+                ) from error
         time.sleep(0.2)
 
 
@@ -56,9 +62,9 @@ class Lifeline:
 
     def __init__(self, rank, world, endpoints, seconds):
         self.rank, self.world = rank, world
-        self.names, self.said = {}, {}              # of each connection: its process, and what has come from it
+        self.names, self.said = {}, {}  # of each connection: its process, and what has come from it
         host, _, port = endpoints[0].rpartition(":")
-        job = hashlib.sha256(",".join(endpoints).encode()).hexdigest().encode()       # tells ours from what else may connect
+        job = hashlib.sha256(",".join(endpoints).encode()).hexdigest().encode()  # tells ours from what else may connect
         if rank == 0:
             with socket.create_server((host, int(port)), backlog=world) as server:
                 self._accept(server, job, time.monotonic() + seconds)
@@ -76,10 +82,12 @@ class Lifeline:
             try:
                 connection, _ = server.accept()
             except TimeoutError as error:
-                raise ConfigError(f"only {len(self.names) + 1} of {self.world} processes have come; {ON_EVERY_HOST}") from error
+                raise ConfigError(
+                    f"only {len(self.names) + 1} of {self.world} processes have come; {ON_EVERY_HOST}"
+                ) from error
             greeting = _greeting(connection, len(job) + 8)
-            if greeting[:len(job)] == job:
-                self._watch_over(connection, int(greeting[len(job):]))
+            if greeting[: len(job)] == job:
+                self._watch_over(connection, int(greeting[len(job) :]))
             else:
                 connection.close()
 
@@ -88,7 +96,11 @@ class Lifeline:
         # A host that vanishes closes nothing: it is missed after 10 + 3*5 seconds.
         for option, value in (("SO_KEEPALIVE", 1), ("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
             if hasattr(socket, option):
-                connection.setsockopt(socket.SOL_SOCKET if option.startswith("SO_") else socket.IPPROTO_TCP, getattr(socket, option), value)
+                connection.setsockopt(
+                    socket.SOL_SOCKET if option.startswith("SO_") else socket.IPPROTO_TCP,
+                    getattr(socket, option),
+                    value,
+                )
         self.names[connection], self.said[connection] = rank, b""
 
     def _watch(self):
@@ -106,12 +118,14 @@ class Lifeline:
         rank, said = self.names.pop(connection), self.said[connection]
         if said == DONE or self.done:
             return
-        died = (f"process {rank} of {self.world} died (killed, or out of memory?); on its host, workerlog.N of the launcher's log folder "
-                "shows its last words")
+        died = (
+            f"process {rank} of {self.world} died (killed, or out of memory?); on its host, workerlog.N of the launcher's log folder "
+            "shows its last words"
+        )
         sentence = said.decode("utf-8", "replace") or died
         self.leave(sentence.encode())
         print(f"error: {sentence}", file=sys.stderr, flush=True)
-        os._exit(FAILED)            # at once: the main thread may be waiting for the dead process
+        os._exit(FAILED)  # at once: the main thread may be waiting for the dead process
 
     def leave(self, words=DONE):
         """Say the last word: DONE, or the sentence that the other processes should end with."""
@@ -120,7 +134,7 @@ class Lifeline:
             try:
                 connection.sendall(words)
                 connection.shutdown(socket.SHUT_WR)
-            except OSError:         # it is gone already
+            except OSError:  # it is gone already
                 continue
-        if self.done:               # who exits with words unread resets the connection, and its own words may be lost with it
+        if self.done:  # who exits with words unread resets the connection, and its own words may be lost with it
             self.watcher.join(LAST_WORDS_SECONDS)

@@ -6,6 +6,7 @@ meets an operator that it does not know, and reports on standard output.
 
 paddle2onnx installs packages at run time only for its optimisation, which is not asked for: onnxruntime folds constants itself.
 """
+
 import importlib.util
 import re
 import subprocess
@@ -21,8 +22,29 @@ SECONDS = 900
 UNKNOWN = "operators that paddle2onnx may not know: "
 
 # Operators that it converts under another name than its list of supported ones has.
-KNOWN = {"add", "arange", "assign_value_", "batch_norm_", "data", "divide", "fetch", "flatten", "floor_divide", "matmul", "max", "maximum",
-         "mean", "min", "minimum", "multiply", "nonzero", "numel", "subtract", "unsqueeze", "while"}
+KNOWN = {
+    "add",
+    "arange",
+    "assign_value_",
+    "batch_norm_",
+    "data",
+    "divide",
+    "fetch",
+    "flatten",
+    "floor_divide",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "multiply",
+    "nonzero",
+    "numel",
+    "subtract",
+    "unsqueeze",
+    "while",
+}
 
 
 def require():
@@ -34,11 +56,21 @@ def require():
 
 def convert(prefix, path):
     """Write the program at `prefix` as ONNX to `path`. Raises WeightsError, which names the operators in the way where it is those."""
-    words = [sys.executable, "-W", "ignore", "-m", "engine.export.onnx", str(Path(prefix).resolve()), str(Path(path).resolve())]
+    words = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "engine.export.onnx",
+        str(Path(prefix).resolve()),
+        str(Path(path).resolve()),
+    ]
     try:
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise WeightsError(f"the conversion to ONNX did not end within {SECONDS} s; export with --format=paddle") from error
+        raise WeightsError(
+            f"the conversion to ONNX did not end within {SECONDS} s; export with --format=paddle"
+        ) from error
     if done.returncode or not Path(path).is_file():
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
         said = [line for line in lines if line.startswith(UNKNOWN) or "Error" in line or "[ERROR]" in line]
@@ -55,12 +87,14 @@ def unknown_operators(program, supported):
 def main(prefix, path):
     import paddle2onnx
     from paddle2onnx.utils import get_all_supported_operators_pir
+
     program = Path(f"{prefix}.json")
     unknown = unknown_operators(program.read_text(encoding="utf-8"), set(get_all_supported_operators_pir()))
     if unknown:
         print(UNKNOWN + ", ".join(unknown), flush=True)
     content = paddle2onnx.export(str(program), f"{prefix}.pdiparams", opset_version=OPSET, auto_upgrade_opset=True)
     import onnx
+
     model = tidy(onnx.load_from_string(content))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)

@@ -1,4 +1,5 @@
 """Run what export.py wrote: no weights, no config, the same answers. Paddle programs run in paddle.inference, ONNX in onnxruntime."""
+
 import logging
 import os
 from pathlib import Path
@@ -14,9 +15,9 @@ from utils.errors import ConfigError, DataError, WeightsError
 
 log = logging.getLogger("zoo")
 
-FREE = {"MODEL": ("topk", "format")}            # keys that may be set anew, besides those of INFER that shape no input
+FREE = {"MODEL": ("topk", "format")}  # keys that may be set anew, besides those of INFER that shape no input
 FIXED = ("target_size", "seg_num", "kinetics_labels")
-GPU_MEMORY_MB = 256                             # taken at the start; more as needed
+GPU_MEMORY_MB = 256  # taken at the start; more as needed
 
 
 def configure(folder, overrides=None, name=None):
@@ -30,12 +31,16 @@ def configure(folder, overrides=None, name=None):
     for section, keys in layer.items():
         for key in keys:
             if key in FIXED if section == "INFER" else key not in FREE.get(section, ()):
-                raise ConfigError(f"{section}.{key} '{keys[key]}': that was fixed when '{folder}' was exported; free are INFER's keys "
-                                  f"without {', '.join(FIXED)}, and MODEL.{' and MODEL.'.join(FREE['MODEL'])}")
+                raise ConfigError(
+                    f"{section}.{key} '{keys[key]}': that was fixed when '{folder}' was exported; free are INFER's keys "
+                    f"without {', '.join(FIXED)}, and MODEL.{' and MODEL.'.join(FREE['MODEL'])}"
+                )
     config = configs.validate(model.settings, configs.merge(found.config, layer), source, layer, found.config)
     if len(found.class_names) != config.MODEL.num_classes:
-        raise WeightsError(f"'{Path(folder) / sidecar.FILE}' is damaged: {len(found.class_names)} class names for "
-                           f"{config.MODEL.num_classes} classes; export the model again")
+        raise WeightsError(
+            f"'{Path(folder) / sidecar.FILE}' is damaged: {len(found.class_names)} class names for "
+            f"{config.MODEL.num_classes} classes; export the model again"
+        )
     return found, model, config
 
 
@@ -47,33 +52,47 @@ class Exported:
         self.model, self.names, self.folder = model(self.config, "infer"), self.sidecar.class_names, Path(folder)
         if self.sidecar.format == "onnx":
             if precision != "fp32" or tensorrt:
-                raise ConfigError(f"'{folder}' is an ONNX model; --precision and --tensorrt are for Paddle's (export.py --format=paddle)")
+                raise ConfigError(
+                    f"'{folder}' is an ONNX model; --precision and --tensorrt are for Paddle's (export.py --format=paddle)"
+                )
             self._scores = _onnx_scores(self.folder / self.sidecar.program, use_gpu)
         else:
-            self._scores = _paddle_scores(self.folder, self.sidecar, self.model.onednn, choose_gpu(use_gpu), precision, tensorrt)
+            self._scores = _paddle_scores(
+                self.folder, self.sidecar, self.model.onednn, choose_gpu(use_gpu), precision, tensorrt
+            )
 
     def run(self, feed, raw=True, **shape):
         """(probabilities, logits) [B, classes] of one batch. Raises ConfigError for the other interface, DataError for another shape."""
         if raw != (self.sidecar.interface == "uint8"):
-            raise ConfigError(f"'{self.folder}' was exported with --interface={self.sidecar.interface}: it takes "
-                              f"{', '.join(f'{one.name} {one.dtype}' for one in self.sidecar.inputs)}, not "
-                              f"{'what readers deliver' if raw else 'ready floats'}; export it with "
-                              f"--interface={'uint8' if raw else 'float'}")
-        for one in self.sidecar.inputs:         # Paddle 3 does not check
+            raise ConfigError(
+                f"'{self.folder}' was exported with --interface={self.sidecar.interface}: it takes "
+                f"{', '.join(f'{one.name} {one.dtype}' for one in self.sidecar.inputs)}, not "
+                f"{'what readers deliver' if raw else 'ready floats'}; export it with "
+                f"--interface={'uint8' if raw else 'float'}"
+            )
+        for one in self.sidecar.inputs:  # Paddle 3 does not check
             if one.name not in feed:
-                raise WeightsError(f"'{self.folder}' is damaged: it takes '{one.name}', and a {self.model.name} {', '.join(feed)}; "
-                                   "export the model again")
+                raise WeightsError(
+                    f"'{self.folder}' is damaged: it takes '{one.name}', and a {self.model.name} {', '.join(feed)}; "
+                    "export the model again"
+                )
             array = feed[one.name]
-            if array.dtype != one.dtype or array.ndim != len(one.shape) or any(
-                    wanted not in (None, size) for size, wanted in zip(array.shape, one.shape, strict=True)):
+            if (
+                array.dtype != one.dtype
+                or array.ndim != len(one.shape)
+                or any(wanted not in (None, size) for size, wanted in zip(array.shape, one.shape, strict=True))
+            ):
                 shape = str(one.shape).replace("None", "any")
-                raise DataError(f"input '{one.name}' is {array.dtype} {list(array.shape)}; '{self.folder}' takes {one.dtype} {shape}")
+                raise DataError(
+                    f"input '{one.name}' is {array.dtype} {list(array.shape)}; '{self.folder}' takes {one.dtype} {shape}"
+                )
         return self._scores({one.name: np.ascontiguousarray(feed[one.name]) for one in self.sidecar.inputs})
 
 
 def _paddle_scores(folder, found, onednn, use_gpu, precision, tensorrt):
     """feed -> (probabilities, logits) by paddle.inference."""
     from paddle import inference
+
     config = inference.Config(str(folder / found.program), str(folder / sidecar.PARAMETERS))
     config.disable_glog_info()
     if use_gpu:
@@ -84,11 +103,13 @@ def _paddle_scores(folder, found, onednn, use_gpu, precision, tensorrt):
         if (onednn or precision == "bf16") and compat.onednn_allowed():
             config.enable_mkldnn()
         else:
-            config.disable_mkldnn()             # Paddle 3 switches it on
+            config.disable_mkldnn()  # Paddle 3 switches it on
     if precision == "bf16":
         if use_gpu or not compat.bfloat16_available():
-            raise ConfigError("--precision 'bf16' needs a CPU with bfloat16 instructions (AVX-512 BF16 or AMX) and --use_gpu=False; "
-                              "leave it out")
+            raise ConfigError(
+                "--precision 'bf16' needs a CPU with bfloat16 instructions (AVX-512 BF16 or AMX) and --use_gpu=False; "
+                "leave it out"
+            )
         config.enable_mkldnn_bfloat16()
     if tensorrt:
         if not use_gpu or not any(inference.get_trt_compile_version()):
@@ -103,19 +124,23 @@ def _paddle_scores(folder, found, onednn, use_gpu, precision, tensorrt):
             handle.copy_from_cpu(feed[name])
         predictor.run()
         return tuple(output.copy_to_cpu() for output in outputs)
+
     return scores
 
 
 def _predictor(config, program, written_by):
     """The predictor of a configuration. Raises WeightsError."""
     from paddle import inference, static
+
     try:
-        if program.suffix == ".pdmodel":        # Paddle 2.6's predictor would crash on what is no program
+        if program.suffix == ".pdmodel":  # Paddle 2.6's predictor would crash on what is no program
             static.deserialize_program(program.read_bytes())
         return inference.create_predictor(config)
     except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
-        raise WeightsError(f"'{program}', written by Paddle {written_by}, cannot be run by this one: "
-                           f"{str(error).strip().splitlines()[-1]}; export the model again with this Paddle") from error
+        raise WeightsError(
+            f"'{program}', written by Paddle {written_by}, cannot be run by this one: "
+            f"{str(error).strip().splitlines()[-1]}; export the model again with this Paddle"
+        ) from error
 
 
 def _onnx_scores(path, use_gpu):
@@ -132,6 +157,8 @@ def _onnx_scores(path, use_gpu):
     providers = ["CUDAExecutionProvider"] if cuda and use_gpu is not False else []
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
-    except Exception as error:          # its exceptions have nothing else in common
-        raise WeightsError(f"'{path}' cannot be run by this onnxruntime: {' '.join(str(error).split())}; export the model again") from error
+    except Exception as error:  # its exceptions have nothing else in common
+        raise WeightsError(
+            f"'{path}' cannot be run by this onnxruntime: {' '.join(str(error).split())}; export the model again"
+        ) from error
     return lambda feed: tuple(session.run(["probabilities", "logits"], feed))

@@ -2,6 +2,7 @@
 
 It is data from a stranger: validated before anything is opened, and it can name files of its own folder only.
 """
+
 import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +13,10 @@ from storage.files import not_a_file, parse_json
 from utils.errors import WeightsError
 
 FILE, VERSION = "export.json", 1
-PROGRAMS = {"paddle": ("model.json", "model.pdmodel"), "onnx": ("model.onnx",)}       # Paddle 3 writes the first, 2.6 the second
+PROGRAMS = {
+    "paddle": ("model.json", "model.pdmodel"),
+    "onnx": ("model.onnx",),
+}  # Paddle 3 writes the first, 2.6 the second
 PARAMETERS = "model.pdiparams"
 
 FileName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
@@ -73,11 +77,15 @@ def read(folder):
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and content.get("version") != VERSION:
-            raise WeightsError(f"exported model '{folder}' has format version '{content.get('version')}', "
-                               f"this zoo reads '{VERSION}'; {again}")
+            raise WeightsError(
+                f"exported model '{folder}' has format version '{content.get('version')}', "
+                f"this zoo reads '{VERSION}'; {again}"
+            )
         sidecar = Sidecar.model_validate(content)
     except FileNotFoundError as error:
-        raise WeightsError(f"'{folder}' is not an exported model: it holds no '{FILE}'; name a folder that export.py wrote") from error
+        raise WeightsError(
+            f"'{folder}' is not an exported model: it holds no '{FILE}'; name a folder that export.py wrote"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = " ".join(".".join(map(str, first["loc"])).split()) or "content"
@@ -90,7 +98,7 @@ def read(folder):
 
 
 def _check(path, expected, again):
-    if path.exists() and not path.is_file():            # a pipe or a device would be read for ever
+    if path.exists() and not path.is_file():  # a pipe or a device would be read for ever
         raise WeightsError(f"exported model: '{path}' {not_a_file(path)}; {again}")
     try:
         found = checksum(path)

@@ -2,6 +2,7 @@
 
 The batch norms behind convolutions are folded into them (models/layers/folding.py).
 """
+
 import contextlib
 import logging
 import os
@@ -27,7 +28,7 @@ log = logging.getLogger("zoo")
 
 # Of the largest number. float32 sums in another order differ by some 1e-6; a hardly trained network can make 1e-4 of it.
 USUAL, TOLERANCE = 1e-5, 1e-3
-FRAMES = 13                     # of a synthetic video where its length is free
+FRAMES = 13  # of a synthetic video where its length is free
 
 
 def export(trained, folder, form="paddle", interface="uint8", clips=()):
@@ -37,7 +38,7 @@ def export(trained, folder, form="paddle", interface="uint8", clips=()):
     answers on, else random numbers. An earlier export in `folder` is replaced when the new one is whole and answers alike.
     Raises ConfigError, DataError, WeightsError.
     """
-    folder = Path(folder).resolve()             # of a link, what it points to
+    folder = Path(folder).resolve()  # of a link, what it points to
     _check_target(folder)
     if form == "onnx":
         to_onnx.require()
@@ -50,19 +51,30 @@ def export(trained, folder, form="paddle", interface="uint8", clips=()):
             _write(trained, beside, form, interface)
             difference = compare(trained, Exported(beside, use_gpu=False), feeds, interface == "uint8")
             if not difference <= TOLERANCE:
-                raise WeightsError(f"not exported: the exported {trained.model.name} answers differently from the trained one, by "
-                                   f"{difference:.1e} of the largest number (allowed: {TOLERANCE:.0e}); train it on, or check its weights")
+                raise WeightsError(
+                    f"not exported: the exported {trained.model.name} answers differently from the trained one, by "
+                    f"{difference:.1e} of the largest number (allowed: {TOLERANCE:.0e}); train it on, or check its weights"
+                )
             if difference > USUAL:
-                log.warning("answers differ by %.1e of the largest number, usual is %.0e: is the model trained?", difference, USUAL)
+                log.warning(
+                    "answers differ by %.1e of the largest number, usual is %.0e: is the model trained?",
+                    difference,
+                    USUAL,
+                )
     except OSError as error:
-        raise ConfigError(f"--save_dir '{folder}' cannot be written: {error.strerror or error}; name another one") from error
+        raise ConfigError(
+            f"--save_dir '{folder}' cannot be written: {error.strerror or error}; name another one"
+        ) from error
     return difference
 
 
 def compare(trained, exported, feeds, raw):
     """Largest difference of probabilities or logits, relative to the largest of them, over some batches; not a number if one is not."""
-    worst = [np.abs(found - wanted).max() / np.abs(wanted).max()
-             for feed in feeds for found, wanted in zip(exported.run(feed, raw), trained.run(feed, raw), strict=True)]
+    worst = [
+        np.abs(found - wanted).max() / np.abs(wanted).max()
+        for feed in feeds
+        for found, wanted in zip(exported.run(feed, raw), trained.run(feed, raw), strict=True)
+    ]
     return float(np.max(worst))
 
 
@@ -76,13 +88,28 @@ def _write(trained, folder, form, interface):
     with tempfile.TemporaryDirectory(prefix="export-") as aside:
         prefix = Path(folder if form == "paddle" else aside) / "model"
         with paddle.static.scope_guard(device.scope):
-            paddle.static.save_inference_model(str(prefix), list(graph.inputs.values()), [graph.probabilities, graph.logits],
-                                               device.executor, program=graph.program)
+            paddle.static.save_inference_model(
+                str(prefix),
+                list(graph.inputs.values()),
+                [graph.probabilities, graph.logits],
+                device.executor,
+                program=graph.program,
+            )
         if form == "onnx":
             to_onnx.convert(prefix, folder / sidecar.PROGRAMS["onnx"][0])
-    inputs = [sidecar.Input(name=name, shape=_shape(value), dtype=_dtype(value)) for name, value in graph.inputs.items()]
-    sidecar.write(folder, model=trained.model.name, format=form, interface=interface, inputs=inputs, class_names=trained.names,
-                  config=trained.config.model_dump(mode="json"), paddle=paddle.__version__)
+    inputs = [
+        sidecar.Input(name=name, shape=_shape(value), dtype=_dtype(value)) for name, value in graph.inputs.items()
+    ]
+    sidecar.write(
+        folder,
+        model=trained.model.name,
+        format=form,
+        interface=interface,
+        inputs=inputs,
+        class_names=trained.names,
+        config=trained.config.model_dump(mode="json"),
+        paddle=paddle.__version__,
+    )
 
 
 def _shape(value):
@@ -98,7 +125,7 @@ def made_up(model, raw=True):
     """Batches of two samples and of one, of random numbers; videos of free length are FRAMES and fewer long."""
     rng, feed = np.random.default_rng(0), {}
     paddle.enable_static()
-    program = paddle.static.Program()           # must outlive its values
+    program = paddle.static.Program()  # must outlive its values
     with paddle.static.program_guard(program, paddle.static.Program()):
         inputs = model.inputs(raw)
     for name, value in inputs.items():
@@ -127,7 +154,9 @@ def _read(trained, paths):
 def _check_target(folder):
     """ConfigError unless `folder` is absent, empty or an earlier export."""
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= _ours()):
-        raise ConfigError(f"--save_dir '{folder}' is not a folder, or holds other things than an exported model; name a new one")
+        raise ConfigError(
+            f"--save_dir '{folder}' is not a folder, or holds other things than an exported model; name a new one"
+        )
 
 
 def _ours():

@@ -1,4 +1,5 @@
 """The differences between Paddle 2.6 (old IR) and 3.x (PIR) that this project meets. Nothing else asks for a version."""
+
 import contextlib
 import os
 
@@ -14,7 +15,9 @@ def parameters(program):
 
     PIR lists a parameter once per use, in an order of its own, and knows no Program.all_parameters; the old IR does.
     """
-    found = {p.name: (tuple(int(n) for n in p.shape), bool(p.trainable)) for p in program.global_block().all_parameters()}
+    found = {
+        p.name: (tuple(int(n) for n in p.shape), bool(p.trainable)) for p in program.global_block().all_parameters()
+    }
     return dict(sorted(found.items()))
 
 
@@ -52,7 +55,9 @@ def check_amp(amp, use_gpu):
     if not PIR:
         raise ConfigError(f"--amp '{amp}' needs Paddle 3 or later, this is {paddle.__version__}; leave it out")
     if amp == "fp16":
-        raise ConfigError("--amp 'fp16' needs a GPU: Paddle has no such convolutions for the CPU; leave it out, or try --amp bf16")
+        raise ConfigError(
+            "--amp 'fp16' needs a GPU: Paddle has no such convolutions for the CPU; leave it out, or try --amp bf16"
+        )
     if not paddle.amp.is_bfloat16_supported("cpu"):
         raise ConfigError(f"--amp '{amp}' on a CPU needs one with AVX-512; leave it out")
 

@@ -1,8 +1,9 @@
 """Where programs run: a place, and the scope that holds their variables.
 
-    Device(use_gpu, onednn)         one scope; programs on it share parameters by name
-    device.run(graph, feed, fetch)  numpy in, numpy out
+Device(use_gpu, onednn)         one scope; programs on it share parameters by name
+device.run(graph, feed, fetch)  numpy in, numpy out
 """
+
 import numpy as np
 import paddle
 
@@ -19,11 +20,13 @@ class Device:
 
     def __init__(self, use_gpu=False, onednn=False):
         if use_gpu and not compat.gpu_available():
-            raise ConfigError("use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu")
+            raise ConfigError(
+                "use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu"
+            )
         # Its backward pass crashes: on only while a device that asks for it runs.
         self.onednn = onednn and not use_gpu and compat.onednn_allowed()
         self.place = compat.place(use_gpu)
-        if not use_gpu:         # one operator at a time: each uses all cores anyway, and a fifth less memory is held
+        if not use_gpu:  # one operator at a time: each uses all cores anyway, and a fifth less memory is held
             paddle.set_flags({"FLAGS_new_executor_serial_run": True})
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
@@ -98,4 +101,4 @@ class Device:
 def _pieces(feed, count):
     """{name: array} cut into `count` equal ones, in order."""
     size = len(next(iter(feed.values()))) // count
-    return [{name: rows[i * size:(i + 1) * size] for name, rows in feed.items()} for i in range(count)]
+    return [{name: rows[i * size : (i + 1) * size] for name, rows in feed.items()} for i in range(count)]

@@ -4,6 +4,7 @@
 
 Train and valid graphs are built separately, each under a fresh name scope, so that names coincide (old zoo v1.3).
 """
+
 import paddle
 
 from engine.distributed.group import Group
@@ -60,7 +61,9 @@ class Graph:
 
     def _update(self, model):
         if not any(trainable for _, trainable in self.parameters.values()):
-            raise ConfigError(f"TRAIN.freeze {list(model.tuning().freeze)} leaves no parameter of {model.name} to train; freeze less")
+            raise ConfigError(
+                f"TRAIN.freeze {list(model.tuning().freeze)} leaves no parameter of {model.name} to train; freeze less"
+            )
         self.rate = StepRate()
         self.optimizer = model.optimizer(self.rate)
         self.scale = LossScale() if self.amp == "fp16" else None

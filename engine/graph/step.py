@@ -1,4 +1,5 @@
 """Updates from batches that are too large for the device: gradients of equal pieces are summed there, then applied once."""
+
 import contextlib
 
 import paddle
@@ -13,7 +14,7 @@ class LossScale:
     The factor is a variable of the scope. In an accumulated update it is used by both programs.
     """
 
-    START = {"loss_scale": 2.0 ** 15, "loss_scale_good_steps": 0, "loss_scale_bad_steps": 0}
+    START = {"loss_scale": 2.0**15, "loss_scale_good_steps": 0, "loss_scale_bad_steps": 0}
 
     def scaled(self, loss):
         return loss * self._variables()[0]
@@ -23,13 +24,29 @@ class LossScale:
         them find the same."""
         scale, good, bad = self._variables()
         gradients, found = check_finite_and_unscale([gradient for _, gradient in pairs], scale)
-        gradients = update_loss_scaling(gradients, found, scale, good, bad, incr_every_n_steps=1000, decr_every_n_nan_or_inf=1,
-                                        incr_ratio=2.0, decr_ratio=0.5)
+        gradients = update_loss_scaling(
+            gradients,
+            found,
+            scale,
+            good,
+            bad,
+            incr_every_n_steps=1000,
+            decr_every_n_nan_or_inf=1,
+            incr_ratio=2.0,
+            decr_ratio=0.5,
+        )
         return [(parameter, gradient) for (parameter, _), gradient in zip(pairs, gradients, strict=True)]
 
     def _variables(self):
-        return [paddle.pir.core.create_persistable_value(dtype="int32" if name.endswith("steps") else "float32", shape=[1], name=name,
-                                                         initializer=Constant(value)) for name, value in self.START.items()]
+        return [
+            paddle.pir.core.create_persistable_value(
+                dtype="int32" if name.endswith("steps") else "float32",
+                shape=[1],
+                name=name,
+                initializer=Constant(value),
+            )
+            for name, value in self.START.items()
+        ]
 
 
 class Accumulation:
@@ -51,7 +68,10 @@ class Accumulation:
         """Build `program` inside the block, from (parameter, mean gradient) pairs; behind it the buffers are emptied."""
         with paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
             totals = [_buffer(parameter) for parameter in self.parameters]
-            yield [(_again(parameter), total / self.pieces) for parameter, total in zip(self.parameters, totals, strict=True)]
+            yield [
+                (_again(parameter), total / self.pieces)
+                for parameter, total in zip(self.parameters, totals, strict=True)
+            ]
             for total in totals:
                 paddle.assign(paddle.zeros_like(total), total)
 
@@ -63,6 +83,11 @@ def _buffer(parameter):
 
 def _again(parameter):
     """The same parameter in the program being built, with what the optimizer wants to know of it."""
-    attr = paddle.ParamAttr(name=parameter.name, initializer=Constant(0.0), learning_rate=parameter.optimize_attr["learning_rate"],
-                            regularizer=parameter.regularizer, need_clip=parameter.need_clip)
+    attr = paddle.ParamAttr(
+        name=parameter.name,
+        initializer=Constant(0.0),
+        learning_rate=parameter.optimize_attr["learning_rate"],
+        regularizer=parameter.regularizer,
+        need_clip=parameter.need_clip,
+    )
     return paddle.create_parameter(list(parameter.shape), parameter.dtype, attr=attr)

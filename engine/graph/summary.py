@@ -1,4 +1,5 @@
 """Size and cost of a model, counted from its program: parameters, multiply-adds of one view, bytes of a weight file."""
+
 import math
 from dataclasses import dataclass
 
@@ -21,8 +22,10 @@ class Summary:
     unit: str
 
     def __str__(self):
-        return (f"{self.parameters:,} trained parameters, {self.multiply_adds / 1e9:.2f} G multiply-adds per {self.unit}, "
-                f"{self.bytes / 1e6:.1f} MB of weights")
+        return (
+            f"{self.parameters:,} trained parameters, {self.multiply_adds / 1e9:.2f} G multiply-adds per {self.unit}, "
+            f"{self.bytes / 1e6:.1f} MB of weights"
+        )
 
 
 def summary(model, **shape):
@@ -40,9 +43,12 @@ def summary(model, **shape):
     sizes = [(math.prod(size), trainable) for size, trainable in compat.parameters(program).values()]
     return Summary(
         parameters=sum(size for size, trainable in sizes if trainable),
-        multiply_adds=sum(_multiply_adds(*operation) for operation in compat.products(program, _CONVOLUTIONS, _MATRICES)),
+        multiply_adds=sum(
+            _multiply_adds(*operation) for operation in compat.products(program, _CONVOLUTIONS, _MATRICES)
+        ),
         bytes=4 * sum(size for size, _ in sizes),
-        unit="frame (loops not counted)" if varying else "view")
+        unit="frame (loops not counted)" if varying else "view",
+    )
 
 
 def line(model):
@@ -59,5 +65,5 @@ def _multiply_adds(kind, factor, result):
     """Every number of the result takes one multiply-add per number that is summed up in it."""
     factor, result = ([max(int(n), 1) for n in shape] for shape in (factor, result))
     if kind in _CONVOLUTIONS:
-        return math.prod(result) * math.prod(factor[1:])                  # [out, in/groups, *kernel]
-    return math.prod(result) * math.prod(factor[-2:]) // result[-1]       # whichever way the second factor lies
+        return math.prod(result) * math.prod(factor[1:])  # [out, in/groups, *kernel]
+    return math.prod(result) * math.prod(factor[-2:]) // result[-1]  # whichever way the second factor lies

@@ -7,6 +7,7 @@
 Files that hold no names of their own (combined files of the old zoo v1.6) need --model; with it, names of other projects
 are translated to those used here. The ending of OUT decides: .pdparams, .npz or .safetensors.
 """
+
 import numpy as np
 
 from engine.configuration import configure
@@ -40,8 +41,10 @@ def inspect(args):
         values = array.astype(np.float64) if array.size else np.zeros(1)
         numbers = " ".join(f"{value:11.4g}" for value in (values.mean(), values.std(), values.min(), values.max()))
         print(f"{name:{width}}  {list(array.shape)!s:20} {array.dtype!s:8} {numbers}")
-    print(f"{len(arrays)} tensors, {sum(array.size for array in arrays.values()):,} numbers"
-          + (f"; not arrays: {', '.join(skipped)}" if skipped else ""))
+    print(
+        f"{len(arrays)} tensors, {sum(array.size for array in arrays.values()):,} numbers"
+        + (f"; not arrays: {', '.join(skipped)}" if skipped else "")
+    )
     return fits(args, arrays) if args.model else 0
 
 
@@ -50,21 +53,35 @@ def fits(args, arrays):
     model_class, config = configure(args.model, overrides=dict(args.override))
     model = model_class(config, "infer")
     problems = weights.differences(arrays, Graph(model).shapes, model)
-    print(f"these are weights of {model.name}" if not problems else f"these are NOT whole weights of {model.name}: {'; '.join(problems)}")
+    print(
+        f"these are weights of {model.name}"
+        if not problems
+        else f"these are NOT whole weights of {model.name}: {'; '.join(problems)}"
+    )
     return 1 if problems else 0
 
 
 def main(argv=None):
     parser = cli.Parser(prog="-m engine.weights", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="inspect | convert")
-    for verb, text in ((inspect, "names, shapes and statistics"), (convert, "write OUT in the form that its ending says")):
+    for verb, text in (
+        (inspect, "names, shapes and statistics"),
+        (convert, "write OUT in the form that its ending says"),
+    ):
         sub = verbs.add_parser(verb.__name__, help=text)
         sub.add_argument("path", metavar="PATH", help="weights in any form, or their address")
         if verb is convert:
             sub.add_argument("out", metavar="OUT", help="file to write: .pdparams, .npz or .safetensors")
         sub.add_argument("--model", help="the model that the weights are for")
-        sub.add_argument("-o", "--override", type=cli.assignment, action="append", default=[], metavar="SECTION.key=value",
-                         help="of the model's config, for example MODEL.num_classes=6")
+        sub.add_argument(
+            "-o",
+            "--override",
+            type=cli.assignment,
+            action="append",
+            default=[],
+            metavar="SECTION.key=value",
+            help="of the model's config, for example MODEL.num_classes=6",
+        )
         sub.set_defaults(run=verb)
     args = parser.parse_args(argv)
     return args.run(args)

@@ -1,4 +1,5 @@
 """Unpacking tar and zip files from strangers: regular files under relative names only, within a bounded size."""
+
 import contextlib
 import lzma
 import struct
@@ -10,13 +11,24 @@ from pathlib import Path, PurePosixPath
 
 from utils.errors import WeightsError
 
-MAX_BYTES = 4 << 30             # unpacked; the largest weights known here are below 1 GiB
+MAX_BYTES = 4 << 30  # unpacked; the largest weights known here are below 1 GiB
 MAX_MEMBERS = 100_000
 _CHUNK = 1 << 20
 
 # What Python's tar and zip readers raise on damaged files: RuntimeError for a password, ValueError for impossible offsets.
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError, RuntimeError,
-          LookupError, struct.error, MemoryError)
+BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    LookupError,
+    struct.error,
+    MemoryError,
+)
 
 
 @contextlib.contextmanager
@@ -27,7 +39,9 @@ def unpacked(path):
             with contextlib.closing(_members(path)) as members:
                 _unpack(path, members, Path(folder))
         except BROKEN as error:
-            raise WeightsError(f"'{path}': a damaged, encrypted or incomplete archive ({error}); fetch it again") from error
+            raise WeightsError(
+                f"'{path}': a damaged, encrypted or incomplete archive ({error}); fetch it again"
+            ) from error
         yield Path(folder)
 
 
@@ -56,7 +70,7 @@ def _members(path):
         with zipfile.ZipFile(path) as archive:
             check_size(path, archive)
             for info in archive.infolist():
-                unix_type = info.external_attr >> 28            # of st_mode; 0 where the writer stored none
+                unix_type = info.external_attr >> 28  # of st_mode; 0 where the writer stored none
                 kind = "folder" if info.is_dir() else "file" if unix_type in (0, 0o10) else "link or device"
                 yield info.filename, kind, lambda info=info: archive.open(info)
     else:
@@ -64,7 +78,7 @@ def _members(path):
             for info in archive:
                 kind = "folder" if info.isdir() else "file" if info.isfile() else "link or device"
                 yield info.name, kind, lambda info=info: archive.extractfile(info)
-            while archive.fileobj.read(_CHUNK):     # past the end mark, to the checksum of the compressed stream
+            while archive.fileobj.read(_CHUNK):  # past the end mark, to the checksum of the compressed stream
                 pass
 
 
@@ -73,9 +87,13 @@ def _unpack(path, members, folder):
     for name, kind, opener in members:
         parts = PurePosixPath(name).parts
         if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
-            raise WeightsError(f"'{path}': refused: the member '{name}' would land outside the folder it is unpacked to")
+            raise WeightsError(
+                f"'{path}': refused: the member '{name}' would land outside the folder it is unpacked to"
+            )
         if kind not in ("file", "folder"):
-            raise WeightsError(f"'{path}': refused: the member '{name}' is a {kind}; only files and folders are unpacked")
+            raise WeightsError(
+                f"'{path}': refused: the member '{name}' is a {kind}; only files and folders are unpacked"
+            )
         count += 1
         _check_bounds(path, count, size)
         target = folder.joinpath(*parts)

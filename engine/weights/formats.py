@@ -1,12 +1,13 @@
 """Weights on disk, of any era: found out by content, read into {name: array}, written atomically. Knows nothing of Paddle.
 
-    directory of variables      Paddle 1.x, old zoo v1.3 to v1.5                    engine/weights/lodtensor.py
-    combined file               all variables in one, old zoo v1.6                  engine/weights/lodtensor.py
-    pickle                      .pdparams and .pdopt from Paddle 1.7 to 3.x         here
-    .npz, .safetensors          numpy and everybody else                            here
-    PyTorch zip                 .pth and .pt of PyTorch 1.6 and later               engine/weights/torch.py
-    tar or zip of one of these  as downloaded                                       engine/weights/archives.py
+directory of variables      Paddle 1.x, old zoo v1.3 to v1.5                    engine/weights/lodtensor.py
+combined file               all variables in one, old zoo v1.6                  engine/weights/lodtensor.py
+pickle                      .pdparams and .pdopt from Paddle 1.7 to 3.x         here
+.npz, .safetensors          numpy and everybody else                            here
+PyTorch zip                 .pth and .pt of PyTorch 1.6 and later               engine/weights/torch.py
+tar or zip of one of these  as downloaded                                       engine/weights/archives.py
 """
+
 import pickle
 import struct
 import tokenize
@@ -24,13 +25,28 @@ from storage.files import replacing
 from utils.errors import WeightsError
 from utils.pickles import safe as unpickle
 
-ACCEPTED = ("weights are a directory of variable files, a combined file, .pdparams or .pdopt, .npz, .safetensors, "
-            "a .pth of PyTorch >= 1.6, or a tar or zip of one of these")
+ACCEPTED = (
+    "weights are a directory of variable files, a combined file, .pdparams or .pdopt, .npz, .safetensors, "
+    "a .pth of PyTorch >= 1.6, or a tar or zip of one of these"
+)
 ARCHIVES = ("zip", "tar")
-TORCH_LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"      # the magic number 0x1950a86a20f9469cfc6c, pickled
+TORCH_LEGACY = (
+    b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # the magic number 0x1950a86a20f9469cfc6c, pickled
+)
 SAFETENSORS_TYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1",
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "|i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "|u1",
+    "BOOL": "|b1",
 }
 
 
@@ -69,11 +85,15 @@ def save(path, arrays):
     """
     write = _WRITERS.get(Path(path).suffix)
     if write is None:
-        raise WeightsError(f"'{path}': weights are written as {', '.join(_WRITERS)}; give the path one of these endings")
+        raise WeightsError(
+            f"'{path}': weights are written as {', '.join(_WRITERS)}; give the path one of these endings"
+        )
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     for name, array in arrays.items():
         if array.dtype.kind not in "biuf":
-            raise WeightsError(f"'{name}' of type {array.dtype} cannot be saved in '{path}': expected an array of numbers")
+            raise WeightsError(
+                f"'{name}' of type {array.dtype} cannot be saved in '{path}': expected an array of numbers"
+            )
     try:
         with replacing(path) as beside, open(beside, "wb") as file:
             write(arrays, file)
@@ -90,11 +110,13 @@ def _read(path, shapes, optional, unpacked=False):
         with archives.unpacked(path) as folder:
             try:
                 return _read_folder(folder, shapes, optional, unpacked=True)
-            except WeightsError as error:           # name the member as if the archive were a folder
+            except WeightsError as error:  # name the member as if the archive were a folder
                 raise WeightsError(str(error).replace(str(folder), str(path))) from error
     if kind == "tensors":
         if not shapes:
-            raise WeightsError(f"'{path}': a combined file holds no names; it can only be read for a model, with its parameter names")
+            raise WeightsError(
+                f"'{path}': a combined file holds no names; it can only be read for a model, with its parameter names"
+            )
         return Weights(lodtensor.read_combined(path, shapes, optional), [])
     if kind not in _READERS:
         raise WeightsError(f"'{path}': {_description(path, kind)}; {ACCEPTED}")
@@ -150,10 +172,16 @@ def _read_folder(path, shapes, optional, unpacked):
     if tensors and not combined:
         arrays = {entry.name: lodtensor.read_variable(entry) for entry in tensors}
         return Weights(arrays, [entry.name for entry in entries if entry not in tensors])
-    inside = tensors or [entry for entry in entries if entry.suffix == ".pdparams"] or [entry for entry in entries if kinds[entry]]
+    inside = (
+        tensors
+        or [entry for entry in entries if entry.suffix == ".pdparams"]
+        or [entry for entry in entries if kinds[entry]]
+    )
     if len(inside) != 1:
         held = ", ".join(entry.name for entry in (inside or entries)[:6]) or "nothing"
-        raise WeightsError(f"'{path}': a folder or archive with {'several' if inside else 'no'} weights in it ({held}); {ACCEPTED}")
+        raise WeightsError(
+            f"'{path}': a folder or archive with {'several' if inside else 'no'} weights in it ({held}); {ACCEPTED}"
+        )
     arrays, skipped = _read(inside[0], shapes, optional, unpacked)
     return Weights(arrays, skipped + [entry.name for entry in entries if entry != inside[0]])
 
@@ -169,15 +197,20 @@ def _arrays_in(tree):
 #   2.1 to 3.x           a tensor as the pair (parameter name, array), or, if it came from a static program, as
 #                        eval("data", {"data": array}); here that call is a lookup
 
+
 def _read_pickle(path):
     lookups = {f"{module}.eval": _data_of for module in ("__builtin__", "builtins")}
     tree = unpickle.load(path, error=WeightsError, more_globals=lookups)
     if not isinstance(tree, dict):
-        raise WeightsError(f"'{path}': a pickle that holds a '{type(tree).__name__}'; expected a dictionary of name -> array")
+        raise WeightsError(
+            f"'{path}': a pickle that holds a '{type(tree).__name__}'; expected a dictionary of name -> array"
+        )
     try:
         return _by_parameter_name(_joined(tree))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(f"'{path}': its table of slices or names is damaged ({error}); fetch or write it again") from error
+        raise WeightsError(
+            f"'{path}': its table of slices or names is damaged ({error}); fetch or write it again"
+        ) from error
 
 
 def _data_of(expression, variables):
@@ -190,8 +223,13 @@ def _joined(tree):
     """`tree` with sliced arrays put together again."""
     sliced = tree.get("UnpackBigParamInfor@@", {})
     parts = {part for info in sliced.values() for part in info["slices"]}
-    whole = {name: np.concatenate([tree[part] for part in info["slices"]]).reshape(info["OriginShape"]) for name, info in sliced.items()}
-    return {name: value for name, value in tree.items() if name not in parts and name != "UnpackBigParamInfor@@"} | whole
+    whole = {
+        name: np.concatenate([tree[part] for part in info["slices"]]).reshape(info["OriginShape"])
+        for name, info in sliced.items()
+    }
+    return {
+        name: value for name, value in tree.items() if name not in parts and name != "UnpackBigParamInfor@@"
+    } | whole
 
 
 def _by_parameter_name(tree):
@@ -212,8 +250,15 @@ def _read_npz(path):
             archives.check_size(path, archive)
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except (*archives.BROKEN, tokenize.TokenError, SyntaxError, TypeError) as error:        # numpy parses headers as Python literals
-        raise WeightsError(f"'{path}': a damaged .npz, or one with Python objects ({error}); save it with arrays of numbers") from error
+    except (
+        *archives.BROKEN,
+        tokenize.TokenError,
+        SyntaxError,
+        TypeError,
+    ) as error:  # numpy parses headers as Python literals
+        raise WeightsError(
+            f"'{path}': a damaged .npz, or one with Python objects ({error}); save it with arrays of numbers"
+        ) from error
 
 
 def _read_safetensors(path):

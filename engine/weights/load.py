@@ -3,6 +3,7 @@
     file -> {name: array} (engine/weights/formats.py) -> match with the model's {name: shape} -> values to set + Report
 Three ways in: `strict` (test, infer), `finetune` (another class count re-initialises the classifier), `backbone` (--pretrain).
 """
+
 import logging
 from dataclasses import dataclass, field
 
@@ -48,7 +49,7 @@ def file_of(source, model):
         meant = f"{prefix}.pdparams" if checkpoint.state_of(prefix) or not addresses.exists(source) else source
         return cache.fetch(meant)
     path = cache.fetch(source)
-    if not path.is_file() or path.suffix in (".pdopt", ".json"):        # of a checkpoint: its weights are meant
+    if not path.is_file() or path.suffix in (".pdopt", ".json"):  # of a checkpoint: its weights are meant
         path = checkpoint.resolve(path, model)
     return formats.found(path)
 
@@ -78,12 +79,14 @@ def require_backbone(source, model):
     if source and source.lower() == "none":
         log.info("training from scratch (--pretrain none)")
         return None
-    if source:                  # scripts of old give an empty one where none is meant
+    if source:  # scripts of old give an empty one where none is meant
         return source
     depth = model.keys.num_layers
     if depth != 50:
-        raise ConfigError(f"{model.name} starts from an ImageNet ResNet-{depth}, and only ResNet-50 was released: give weights "
-                          "with --pretrain PATH (torchvision's will do), or --pretrain none to train from scratch")
+        raise ConfigError(
+            f"{model.name} starts from an ImageNet ResNet-{depth}, and only ResNet-50 was released: give weights "
+            "with --pretrain PATH (torchvision's will do), or --pretrain none to train from scratch"
+        )
     try:
         return str(cache.resnet50())
     except WeightsError as error:
@@ -94,9 +97,11 @@ def put(rule, device, graph, model, source):
     """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report. Raises WeightsError."""
     values, report = rule(source, model, graph.shapes)
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]
-    if broken:                  # ReLU and softmax can make a confident answer of them
-        raise WeightsError(f"weights '{report.source}': {len(broken)} tensors hold numbers that are not finite: {', '.join(broken[:4])}"
-                           f"{', ...' if len(broken) > 4 else ''}; take weights from before that happened, such as an earlier checkpoint")
+    if broken:  # ReLU and softmax can make a confident answer of them
+        raise WeightsError(
+            f"weights '{report.source}': {len(broken)} tensors hold numbers that are not finite: {', '.join(broken[:4])}"
+            f"{', ...' if len(broken) > 4 else ''}; take weights from before that happened, such as an earlier checkpoint"
+        )
     device.set(values)
     log.info("%s", report)
     return report
@@ -108,10 +113,14 @@ def strict(source, model, shapes):
     wrong, missing = _wrong_shapes(values, shapes), [name for name in report.missing if name not in model.optional]
     head = [text for text in wrong if text.startswith(model.head)]
     if head:
-        raise WeightsError(f"weights '{report.source}' are for another number of classes: {'; '.join(head)}; "
-                           "set MODEL.num_classes to theirs, or fine-tune them with train.py --resume")
+        raise WeightsError(
+            f"weights '{report.source}' are for another number of classes: {'; '.join(head)}; "
+            "set MODEL.num_classes to theirs, or fine-tune them with train.py --resume"
+        )
     if wrong or missing:
-        raise WeightsError(f"weights '{report.source}' do not fit {model.name}: " + _list(wrong or missing, bool(wrong)))
+        raise WeightsError(
+            f"weights '{report.source}' do not fit {model.name}: " + _list(wrong or missing, bool(wrong))
+        )
     return values, report
 
 
@@ -123,7 +132,9 @@ def finetune(source, model, shapes, called=None):
     wrong = _wrong_shapes(values, shapes)
     missing = [name for name in report.missing if not name.startswith((*model.head, *model.optional))]
     if wrong or missing:
-        raise WeightsError(f"weights '{report.source}' do not fit {model.name}: " + _list(wrong or missing, bool(wrong)))
+        raise WeightsError(
+            f"weights '{report.source}' do not fit {model.name}: " + _list(wrong or missing, bool(wrong))
+        )
     return values, report
 
 
@@ -142,8 +153,10 @@ def backbone(source, model, shapes):
     if wrong:
         raise WeightsError(f"pretrained backbone '{report.source}' does not fit {model.name}: " + _list(wrong, True))
     if len(values) < len(inside) / 2:
-        raise WeightsError(f"pretrained backbone '{report.source}': only {len(values)} of {len(inside)} tensors of {model.name} are in it; "
-                           "give ImageNet ResNet weights of Paddle or torchvision, or `--pretrain none` to start from scratch")
+        raise WeightsError(
+            f"pretrained backbone '{report.source}': only {len(values)} of {len(inside)} tensors of {model.name} are in it; "
+            "give ImageNet ResNet weights of Paddle or torchvision, or `--pretrain none` to start from scratch"
+        )
     return values, report
 
 
@@ -157,18 +170,26 @@ def differences(arrays, shapes, model):
         return []
     sentences = [f"{len(present)} of its {len(shapes)} tensors are there"]
     sentences += [_list(names, names is wrong) for names in (wrong, missing) if names]
-    return sentences + [f"{len(unexpected)} unknown to it: {'; '.join(unexpected[:4])}"][:len(unexpected)]
+    return sentences + [f"{len(unexpected)} unknown to it: {'; '.join(unexpected[:4])}"][: len(unexpected)]
 
 
 def _match(source, weights, shapes):
     found, skipped = weights
     name = "dictionary" if isinstance(source, dict) else str(source)
     values = {key: found[key] for key in shapes if key in found}
-    report = Report(name, len(shapes), loaded=sorted(values), missing=sorted(set(shapes) - set(found)),
-                    unexpected=sorted(set(found) - set(shapes)), skipped=skipped)
+    report = Report(
+        name,
+        len(shapes),
+        loaded=sorted(values),
+        missing=sorted(set(shapes) - set(found)),
+        unexpected=sorted(set(found) - set(shapes)),
+        skipped=skipped,
+    )
     if not values:
-        raise WeightsError(f"weights '{name}': none of their {len(found)} tensors has a name this model knows "
-                           f"(theirs: {', '.join(sorted(found)[:3])}, ...; its: {', '.join(sorted(shapes)[:3])}, ...)")
+        raise WeightsError(
+            f"weights '{name}': none of their {len(found)} tensors has a name this model knows "
+            f"(theirs: {', '.join(sorted(found)[:3])}, ...; its: {', '.join(sorted(shapes)[:3])}, ...)"
+        )
     return values, report
 
 
@@ -184,8 +205,11 @@ def _drop_head(values, report, model, shapes):
 
 
 def _wrong_shapes(values, shapes):
-    return [f"{name} is {list(value.shape)}, the model wants {list(shapes[name])}"
-            for name, value in values.items() if value.shape != tuple(shapes[name])]
+    return [
+        f"{name} is {list(value.shape)}, the model wants {list(shapes[name])}"
+        for name, value in values.items()
+        if value.shape != tuple(shapes[name])
+    ]
 
 
 def _list(names, shapes):

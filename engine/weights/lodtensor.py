@@ -5,6 +5,7 @@ version 0; int32 length of a protobuf {1: data type, 2: repeated dimension}; the
 One record per file makes a variable directory; records in byte order of their names make a combined file, which holds no
 names (old zoo v1.3 to v1.6; checked against files written by Paddle 1.8.5).
 """
+
 import math
 import os
 import struct
@@ -17,7 +18,7 @@ from utils.errors import WeightsError
 BFLOAT16 = 22
 TYPES = {0: "|b1", 1: "<i2", 2: "<i4", 3: "<i8", 4: "<f2", 5: "<f4", 6: "<f8", 20: "|u1", 21: "|i1", BFLOAT16: "<u2"}
 CODES = {np.dtype(name): code for code, name in TYPES.items() if code != BFLOAT16}
-MAX_RANK = 9                    # of Paddle's tensors
+MAX_RANK = 9  # of Paddle's tensors
 
 
 def read_variable(path):
@@ -26,8 +27,10 @@ def read_variable(path):
         array = _read_record(file, path)
         extra = os.fstat(file.fileno()).st_size - file.tell()
     if extra:
-        raise WeightsError(f"'{path}': {extra} bytes follow the tensor of shape {list(array.shape)}; "
-                           "a combined file has to be given itself, with the model's parameter names")
+        raise WeightsError(
+            f"'{path}': {extra} bytes follow the tensor of shape {list(array.shape)}; "
+            "a combined file has to be given itself, with the model's parameter names"
+        )
     return array
 
 
@@ -46,20 +49,29 @@ def read_combined(path, shapes, optional=()):
     required = [name for name in names if name not in optional]
     fitting = next((some for some in (names, required) if len(some) == len(records)), None)
     if fitting is None:
-        raise WeightsError(f"'{path}': a combined file of {len(records)} tensors, the model has {len(names)} parameters; "
-                           "give the file of this model, or its variable directory")
-    wrong = [(name, record.shape, tuple(shapes[name])) for name, record in zip(fitting, records, strict=True)
-             if record.shape != tuple(shapes[name])]
+        raise WeightsError(
+            f"'{path}': a combined file of {len(records)} tensors, the model has {len(names)} parameters; "
+            "give the file of this model, or its variable directory"
+        )
+    wrong = [
+        (name, record.shape, tuple(shapes[name]))
+        for name, record in zip(fitting, records, strict=True)
+        if record.shape != tuple(shapes[name])
+    ]
     if not _differ_in_one_number(wrong):
         name, found, wanted = wrong[0]
-        raise WeightsError(f"'{path}': a combined file of another model or version: the tensor in the place of '{name}' has shape "
-                           f"{list(found)}, the model wants {list(wanted)}; {len(wrong)} of {len(records)} differ")
+        raise WeightsError(
+            f"'{path}': a combined file of another model or version: the tensor in the place of '{name}' has shape "
+            f"{list(found)}, the model wants {list(wanted)}; {len(wrong)} of {len(records)} differ"
+        )
     return dict(zip(fitting, records, strict=True))
 
 
 def write_directory(path, arrays):
     """Write {name: array} as one file per variable into the new or empty folder `path`. Raises WeightsError."""
-    strange = [name for name in arrays if not name or name in (".", "..") or os.path.basename(name) != name or "\0" in name]
+    strange = [
+        name for name in arrays if not name or name in (".", "..") or os.path.basename(name) != name or "\0" in name
+    ]
     if strange:
         raise WeightsError(f"'{strange[0]}' cannot be the name of a file in '{path}'")
     records = {name: (_header(name, array), array) for name, array in arrays.items()}
@@ -99,11 +111,13 @@ def _read_record(file, path):
     """The array of the record at the position of an open file, whose size is checked before anything is allocated."""
     version, levels = struct.unpack("<IQ", _take(file, 12, path))
     for _ in range(levels):
-        length, = struct.unpack("<Q", _take(file, 8, path))
+        (length,) = struct.unpack("<Q", _take(file, 8, path))
         _take(file, length, path)
     tensor_version, length = struct.unpack("<Ii", _take(file, 8, path))
     if version or tensor_version or length < 0:
-        raise WeightsError(f"'{path}': not a tensor of version 0 (versions {version} and {tensor_version}, description of {length} bytes)")
+        raise WeightsError(
+            f"'{path}': not a tensor of version 0 (versions {version} and {tensor_version}, description of {length} bytes)"
+        )
     code, shape = _description(_take(file, length, path), path)
     if code not in TYPES:
         raise WeightsError(f"'{path}': a tensor of unknown data type {code}; known: {', '.join(map(str, TYPES))}")
@@ -158,8 +172,10 @@ def _varint(data, position, path):
 def _header(name, array):
     dtype = array.dtype.newbyteorder("<")
     if dtype not in CODES:
-        raise WeightsError(f"'{name}': arrays of type {array.dtype} have no place in this format; "
-                           f"it takes {', '.join(str(known) for known in CODES)}")
+        raise WeightsError(
+            f"'{name}': arrays of type {array.dtype} have no place in this format; "
+            f"it takes {', '.join(str(known) for known in CODES)}"
+        )
     description = b"\x08" + _as_varint(CODES[dtype]) + b"".join(b"\x10" + _as_varint(size) for size in array.shape)
     return struct.pack("<IQIi", 0, 0, 0, len(description)) + description
 

@@ -3,6 +3,7 @@
 A zip archive: `<folder>/data.pkl` is the object, each tensor in it a call with a storage, an offset, sizes and strides;
 `<folder>/data/<key>` holds the raw numbers of a storage; `<folder>/byteorder` says how they are laid out.
 """
+
 import math
 import zipfile
 
@@ -14,11 +15,18 @@ from utils.errors import WeightsError
 from utils.pickles import safe as unpickle
 
 STORAGES = {
-    "torch.DoubleStorage": "<f8", "torch.FloatStorage": "<f4", "torch.HalfStorage": "<f2", "torch.BFloat16Storage": "bfloat16",
-    "torch.LongStorage": "<i8", "torch.IntStorage": "<i4", "torch.ShortStorage": "<i2", "torch.CharStorage": "|i1",
-    "torch.ByteStorage": "|u1", "torch.BoolStorage": "|b1",
+    "torch.DoubleStorage": "<f8",
+    "torch.FloatStorage": "<f4",
+    "torch.HalfStorage": "<f2",
+    "torch.BFloat16Storage": "bfloat16",
+    "torch.LongStorage": "<i8",
+    "torch.IntStorage": "<i4",
+    "torch.ShortStorage": "<i2",
+    "torch.CharStorage": "|i1",
+    "torch.ByteStorage": "|u1",
+    "torch.BoolStorage": "|b1",
 }
-WRAPPERS = ("state_dict", "model")      # keys under which training scripts store the parameters beside their own state
+WRAPPERS = ("state_dict", "model")  # keys under which training scripts store the parameters beside their own state
 
 
 def read(path):
@@ -44,7 +52,9 @@ def _read_tree(path, archive):
     names = set(archive.namelist())
     root = next(name for name in sorted(names, key=len) if is_object(name)).removesuffix("data.pkl")
     if root + "byteorder" in names and archive.read(root + "byteorder") != b"little":
-        raise WeightsError(f"'{path}': a PyTorch checkpoint in big-endian byte order; save it again on a little-endian machine")
+        raise WeightsError(
+            f"'{path}': a PyTorch checkpoint in big-endian byte order; save it again on a little-endian machine"
+        )
     storages = {}
 
     def storage(reference):
@@ -52,15 +62,24 @@ def _read_tree(path, archive):
         _, kind, key, _, count = reference
         member = f"{root}data/{key}"
         if kind not in STORAGES.values() or member not in names:
-            raise WeightsError(f"'{path}': a PyTorch checkpoint without the storage '{key}' it refers to; fetch or save it again")
+            raise WeightsError(
+                f"'{path}': a PyTorch checkpoint without the storage '{key}' it refers to; fetch or save it again"
+            )
         if member not in storages:
             storages[member] = _numbers(archive.read(member), kind)
         if len(storages[member]) != count:
-            raise WeightsError(f"'{path}': the storage '{key}' holds {len(storages[member])} numbers, its tensor expects {count}")
+            raise WeightsError(
+                f"'{path}': the storage '{key}' holds {len(storages[member])} numbers, its tensor expects {count}"
+            )
         return _Storage(storages[member])
 
-    return unpickle.load(archive.read(root + "data.pkl"), what=str(path), error=WeightsError,
-                         more_globals=_GLOBALS, persistent_load=storage)
+    return unpickle.load(
+        archive.read(root + "data.pkl"),
+        what=str(path),
+        error=WeightsError,
+        more_globals=_GLOBALS,
+        persistent_load=storage,
+    )
 
 
 def is_object(name):
@@ -83,8 +102,14 @@ def _rebuild_tensor(storage, offset, sizes, strides, *_):
     """A view [sizes] on a storage, strides in numbers."""
     numbers = storage.numbers
     last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
-    if min((offset, *sizes, *strides)) < 0 or math.prod(sizes) > len(numbers) or (math.prod(sizes) and last >= len(numbers)):
-        raise ValueError(f"a tensor of sizes {sizes}, strides {strides}, offset {offset} on a storage of {len(numbers)} numbers")
+    if (
+        min((offset, *sizes, *strides)) < 0
+        or math.prod(sizes) > len(numbers)
+        or (math.prod(sizes) and last >= len(numbers))
+    ):
+        raise ValueError(
+            f"a tensor of sizes {sizes}, strides {strides}, offset {offset} on a storage of {len(numbers)} numbers"
+        )
     if not math.prod(sizes):
         return np.empty(sizes, numbers.dtype)
     byte_strides = [stride * numbers.itemsize for stride in strides]

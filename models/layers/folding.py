@@ -1,14 +1,15 @@
 """Batch norms folded into the convolutions before them, for programs that only infer: weight * factor, and a bias.
 
-    with applied() as folded: model.network(...)            # layers.conv_norm asks `current()`
-    folded.values(values)                                   # {name: array} of the plain network -> of the folded one
+with applied() as folded: model.network(...)            # layers.conv_norm asks `current()`
+folded.values(values)                                   # {name: array} of the plain network -> of the folded one
 """
+
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import numpy as np
 
-EPSILON = 1e-5                  # of every batch norm here
+EPSILON = 1e-5  # of every batch norm here
 
 _current = ContextVar("folding", default=None)
 
@@ -24,7 +25,9 @@ class Folded:
         found = dict(plain)
         for weight, (scale, offset, mean, variance) in self.norms.items():
             factor = plain[scale].astype(np.float64) / np.sqrt(plain[variance].astype(np.float64) + EPSILON)
-            found[weight] = (plain[weight] * factor.reshape(-1, *[1] * (plain[weight].ndim - 1))).astype(plain[weight].dtype)
+            found[weight] = (plain[weight] * factor.reshape(-1, *[1] * (plain[weight].ndim - 1))).astype(
+                plain[weight].dtype
+            )
             found[offset] = (plain[offset] - plain[mean] * factor).astype(plain[offset].dtype)
         return found
 

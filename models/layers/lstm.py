@@ -5,6 +5,7 @@ automatic one takes twice as long (on a CPU; it adds up the weight's gradient st
 wrong: a value that a turn both uses and hands on loses part of its gradient. The state is [D, B], one column a video, since a
 CPU multiplies a large matrix by a narrow one a third faster than the narrow by the large one.
 """
+
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -41,20 +42,26 @@ def peephole_lstm(x, weight, bias, training):
     bias [1, 7D] holds the biases of these four, then the peepholes of the input, forget and output gate.
     """
     if not training:
-        return _rows(_hidden(_columns(x), weight, bias) if _portable.get() else _record(_columns(x), weight, bias, 1)[0])
+        return _rows(
+            _hidden(_columns(x), weight, bias) if _portable.get() else _record(_columns(x), weight, bias, 1)[0]
+        )
     hidden, *record = _record(_columns(x.detach()), weight.detach(), bias.detach(), 6)
     hidden = _rows(hidden)
     for value in (hidden, *record):
         value.stop_gradient = True
 
-    def forward(x, weight, bias, hidden, *record):      # takes all that `backward` needs: the old IR frees what no operator asks for
+    def forward(
+        x, weight, bias, hidden, *record
+    ):  # takes all that `backward` needs: the old IR frees what no operator asks for
         return _differentiable(paddle.assign(hidden))
 
     def backward(gradient):
         size = weight.shape[0]
         dx, dbias = _backward(_columns(gradient), weight, bias, *record)
         before = paddle.concat([paddle.zeros_like(hidden[:, :1]), hidden[:, :-1]], axis=1)
-        dweight = paddle.matmul(paddle.reshape(before, [-1, size]), paddle.reshape(dx, [-1, 4 * size]), transpose_x=True)
+        dweight = paddle.matmul(
+            paddle.reshape(before, [-1, size]), paddle.reshape(dx, [-1, 4 * size]), transpose_x=True
+        )
         return dx, dweight, dbias, None, *[None] * len(record)
 
     return _differentiable(static_pylayer(forward, [x, weight, bias, hidden, *record], backward))
@@ -62,12 +69,13 @@ def peephole_lstm(x, weight, bias, training):
 
 def _hidden(x, weight, bias):
     """x [T, 4D, B] -> hidden states [T, D, B]. They are a state of the loop, and copied in every turn."""
+
     def turn(n, hidden, cell, states):
         steps = advance(n, hidden, cell)
         return n + 1, *steps[-1][:2], paddle.scatter(states, _turn(n), paddle.stack([step[0] for step in steps]))
 
     advance, zero = _turn_of(x, weight, bias)
-    return _loop(x, turn, zero, paddle.zeros_like(x[:, :weight.shape[0]]))[-1]
+    return _loop(x, turn, zero, paddle.zeros_like(x[:, : weight.shape[0]]))[-1]
 
 
 def _record(x, weight, bias, count):
@@ -76,7 +84,7 @@ def _record(x, weight, bias, count):
 
     def turn(n, hidden, cell):
         steps = advance(n, hidden, cell)
-        for array, values in zip(arrays, zip(*steps, strict=True)):       # noqa: B905  (of the values, as many as wanted)
+        for array, values in zip(arrays, zip(*steps, strict=True)):  # noqa: B905  (of the values, as many as wanted)
             paddle.tensor.array_write(paddle.stack(values), n, array)
         return n + 1, *steps[-1][:2]
 
@@ -87,16 +95,18 @@ def _record(x, weight, bias, count):
 
 def _loop(x, turn, zero, *states):
     turns = _turns(x)
-    return while_loop(lambda n, *_: n < turns, turn, [paddle.zeros([1], "int64"), zero, paddle.zeros_like(zero), *states])
+    return while_loop(
+        lambda n, *_: n < turns, turn, [paddle.zeros([1], "int64"), zero, paddle.zeros_like(zero), *states]
+    )
 
 
 def _turn_of(x, weight, bias):
     """(function (n, hidden, cell) -> the steps of turn n as tuples (hidden, cell, candidate and gates), state [D, B] before the first)."""
     size = weight.shape[0]
-    zero = paddle.zeros_like(x[0, :size])                                 # [D, B]
+    zero = paddle.zeros_like(x[0, :size])  # [D, B]
     to_input, to_forget, to_output = _peepholes(bias, zero)
-    biases = paddle.reshape(bias[:, :4 * size], [1, 4 * size, 1]) + paddle.zeros_like(x[:STEPS])
-    recurrent = paddle.transpose(weight, [1, 0])                          # [4D, D]
+    biases = paddle.reshape(bias[:, : 4 * size], [1, 4 * size, 1]) + paddle.zeros_like(x[:STEPS])
+    recurrent = paddle.transpose(weight, [1, 0])  # [4D, D]
 
     def advance(n, hidden, cell):
         steps = []
@@ -106,10 +116,11 @@ def _turn_of(x, weight, bias):
             i = F.sigmoid(i + to_input * cell)
             f = F.sigmoid(f + to_forget * cell)
             cell = f * cell + i * g
-            o = F.sigmoid(o + to_output * cell)                           # sees the new cell
+            o = F.sigmoid(o + to_output * cell)  # sees the new cell
             hidden = o * paddle.tanh(cell)
             steps.append((hidden, cell, g, i, f, o))
         return steps
+
     return advance, zero
 
 
@@ -118,7 +129,7 @@ def _backward(dhidden, weight, bias, cell, g, i, f, o):
     size = weight.shape[0]
     zero = paddle.zeros_like(cell[0])
     to_input, to_forget, to_output = _peepholes(bias, zero)
-    cells = paddle.concat([paddle.unsqueeze(zero, 0), cell])              # cells[t] is the cell before step t
+    cells = paddle.concat([paddle.unsqueeze(zero, 0), cell])  # cells[t] is the cell before step t
     gradients = _array(cell)
 
     def turn(n, dh, dc, dbias):
@@ -126,9 +137,9 @@ def _backward(dhidden, weight, bias, cell, g, i, f, o):
         squashed = paddle.tanh(now)
         # What the gradients are multiplied by, for all steps of the turn at once: that of the cell on its way to the gates ...
         by_g, by_i, by_f = i_ * (1 - g_ * g_), g_ * i_ * (1 - i_), before * f_ * (1 - f_)
-        back = f_ + to_input * by_i + to_forget * by_f                    # ... and to the cell before,
-        by_o = squashed * o_ * (1 - o_)                                   # that of the hidden state to the output gate
-        down = o_ * (1 - squashed * squashed) + to_output * by_o          # and to the cell.
+        back = f_ + to_input * by_i + to_forget * by_f  # ... and to the cell before,
+        by_o = squashed * o_ * (1 - o_)  # that of the hidden state to the output gate
+        down = o_ * (1 - squashed * squashed) + to_output * by_o  # and to the cell.
         parts = [paddle.unbind(part) for part in (_slice(dhidden, n), by_g, by_i, by_f, by_o, down, back)]
         steps = []
         for arriving, g_t, i_t, f_t, o_t, down_t, back_t in reversed(list(zip(*parts, strict=True))):
@@ -136,7 +147,7 @@ def _backward(dhidden, weight, bias, cell, g, i, f, o):
             dc = dc + dh * down_t
             steps.append(paddle.concat([dc * g_t, dc * i_t, dc * f_t, dh * o_t]))
             dh, dc = paddle.matmul(weight, steps[-1]), dc * back_t
-        dgates = paddle.stack(steps[::-1])                                # [STEPS, 4D, B]
+        dgates = paddle.stack(steps[::-1])  # [STEPS, 4D, B]
         paddle.tensor.array_write(dgates, n, gradients)
         dpeepholes = dgates[:, size:] * paddle.concat([before, before, now], axis=1)
         return n - 1, dh, dc, dbias + paddle.concat([dgates, dpeepholes], axis=1).sum(axis=0)
@@ -147,11 +158,11 @@ def _backward(dhidden, weight, bias, cell, g, i, f, o):
 
 
 def _columns(x):
-    return paddle.transpose(x, [1, 2, 0])                                 # [B, T, D] -> [T, D, B]
+    return paddle.transpose(x, [1, 2, 0])  # [B, T, D] -> [T, D, B]
 
 
 def _rows(x):
-    return paddle.transpose(x, [2, 0, 1])                                 # [T, D, B] -> [B, T, D]
+    return paddle.transpose(x, [2, 0, 1])  # [T, D, B] -> [B, T, D]
 
 
 def _turns(x):
@@ -179,7 +190,7 @@ def _joined(array):
 def _peepholes(bias, zero):
     """Those of input, forget and output gate, each as wide as the state [D, B]: Paddle broadcasts slowly."""
     size = zero.shape[0]
-    return [paddle.reshape(bias[:, n * size:(n + 1) * size], [size, 1]) + zero for n in (4, 5, 6)]
+    return [paddle.reshape(bias[:, n * size : (n + 1) * size], [size, 1]) + zero for n in (4, 5, 6)]
 
 
 def _differentiable(value):

@@ -3,6 +3,7 @@
 Released weights are matched by parameter name, so each name is written out by the network that owns it.
 Works under PIR (Paddle 3.x) and the old IR (2.6). Layout NCHW.
 """
+
 import math
 
 import paddle
@@ -11,8 +12,8 @@ from paddle.nn.initializer import Constant, KaimingNormal, Uniform
 
 from models.layers import folding, precision, tuning
 
-OLD_ZOO = ("w_0", "b_0", "w_1", "w_2")                                    # suffixes of unnamed batch norms
-NAMED = ("scale", "offset", "mean", "variance")                           # of those of the backbones
+OLD_ZOO = ("w_0", "b_0", "w_1", "w_2")  # suffixes of unnamed batch norms
+NAMED = ("scale", "offset", "mean", "variance")  # of those of the backbones
 
 
 def parameter(name, shape, init, trainable=True, decay=None):
@@ -21,7 +22,9 @@ def parameter(name, shape, init, trainable=True, decay=None):
     Fine-tuning settings (models/layers/tuning.py) may freeze it or scale its learning rate.
     """
     rate = tuning.current().rate(name)
-    attr = paddle.ParamAttr(name=name, initializer=init, trainable=trainable and rate > 0, learning_rate=rate or 1.0, regularizer=decay)
+    attr = paddle.ParamAttr(
+        name=name, initializer=init, trainable=trainable and rate > 0, learning_rate=rate or 1.0, regularizer=decay
+    )
     return paddle.create_parameter(list(shape), paddle.get_default_dtype(), attr=attr)
 
 
@@ -63,7 +66,10 @@ def batch_norm(x, scale, offset, mean, variance, training):
             running_var=parameter(variance, size, Constant(1.0), trainable=False),
             weight=parameter(scale, size, Constant(1.0)),
             bias=parameter(offset, size, Constant(0.0)),
-            training=training, momentum=0.9, epsilon=folding.EPSILON)
+            training=training,
+            momentum=0.9,
+            epsilon=folding.EPSILON,
+        )
 
 
 def counted_batch_norm(x, name, training):

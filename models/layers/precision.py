@@ -1,7 +1,8 @@
 """Mixed precision: convolutions and matrix products in 16 bits, everything else, parameters too, in 32 (Paddle's level O1).
 
-    with applied("bf16"): model.network(...)                # layers that need 32 bits ask `full()`
+with applied("bf16"): model.network(...)                # layers that need 32 bits ask `full()`
 """
+
 from contextlib import contextmanager
 from contextvars import ContextVar
 

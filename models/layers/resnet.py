@@ -3,6 +3,7 @@
 The stride of a block sits in its 3x3 convolution. The stages are separate functions, because StNet puts temporal
 blocks between them.
 """
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -10,24 +11,27 @@ import paddle.nn.functional as F
 from models.layers.named import conv_norm
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-FEATURES = 2048                                                           # channels after the last stage
+FEATURES = 2048  # channels after the last stage
 
 
 def block_names(depth):
     """[[names of stage 2], ..., [names of stage 5]]; deep nets number the blocks of stage 4: 4a, 4b1, 4b2, ..."""
+
     def name(stage, i):
         numbered = depth > 50 and stage == 4 and i > 0
         return f"{stage}b{i}" if numbered else f"{stage}{chr(ord('a') + i)}"
+
     return [[name(stage, i) for i in range(n)] for stage, n in enumerate(BLOCKS[depth], start=2)]
 
 
-def stem(x, training):                                                    # [N, C, H, W]
+def stem(x, training):  # [N, C, H, W]
     x = F.relu(conv_norm(x, "conv1", "bn_conv1", 64, (7, 7), training, stride=2))
-    return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)            # [N, 64, H/4, W/4]
+    return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)  # [N, 64, H/4, W/4]
 
 
 def bottleneck(x, name, width, stride, training):
     """1x1 -> 3x3 (carries the stride) -> 1x1 to 4 x width, plus a shortcut that is projected when the shape changes."""
+
     def unit(x, branch, channels, kernel, stride=1):
         return conv_norm(x, f"res{name}_branch{branch}", f"bn{name}_branch{branch}", channels, kernel, training, stride)
 

@@ -3,6 +3,7 @@
 The first convolution of every block of stages 4 and 5 spans three frames, all others one; time is never strided or
 pooled. Parameters keep the 2-D network's names, so that ImageNet weights carry over by name through `inflate`.
 """
+
 import numpy as np
 import paddle.nn.functional as F
 
@@ -10,13 +11,14 @@ from models.layers.named import conv_norm
 from models.layers.resnet import block_names
 
 
-def stem(x, training):                                                    # [N, 3, T, H, W]
+def stem(x, training):  # [N, 3, T, H, W]
     x = F.relu(conv_norm(x, "conv1", "bn_conv1", 64, (1, 7, 7), training, stride=2))
-    return F.max_pool3d(x, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))    # [N, 64, T, H/4, W/4]
+    return F.max_pool3d(x, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))  # [N, 64, T, H/4, W/4]
 
 
 def bottleneck(x, name, width, frames, stride, training):
     """`frames`x1x1 -> 1x3x3 (carries the stride) -> 1x1x1 to 4 x width, plus a shortcut, projected when the shape changes."""
+
     def unit(x, branch, channels, kernel, stride=1):
         return conv_norm(x, f"res{name}_branch{branch}", f"bn{name}_branch{branch}", channels, kernel, training, stride)
 
@@ -53,6 +55,7 @@ def inflate(weights, shapes):
     A kernel [out, in, h, w] wanted as [out, in, t, h, w] is repeated over t and divided by t: a clip of equal frames gives
     the response of one frame (Carreira and Zisserman, CVPR 2017). Everything else is returned as it is.
     """
+
     def fit(name, value):
         shape = tuple(shapes.get(name, value.shape))
         if value.ndim == 4 and shape == (*value.shape[:2], *shape[2:3], *value.shape[2:]):

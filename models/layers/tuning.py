@@ -1,12 +1,13 @@
 """Fine-tuning: which parameters of a graph are trained, how fast, and which batch norms keep their running statistics.
 
-    with applied(Tuning(...)): model.network(...)           # layers.parameter and layers.batch_norm ask `current()`
+with applied(Tuning(...)): model.network(...)           # layers.parameter and layers.batch_norm ask `current()`
 """
+
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-BACKBONE = "backbone"           # stands for every parameter that a pretrained image backbone provides
+BACKBONE = "backbone"  # stands for every parameter that a pretrained image backbone provides
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,11 @@ class Tuning:
 
     def unused(self, names):
         """Prefixes that no name starts with: typing errors."""
-        return [prefix for prefix in (*self.freeze, *self.multipliers) if not any(self._covers(prefix, name) for name in names)]
+        return [
+            prefix
+            for prefix in (*self.freeze, *self.multipliers)
+            if not any(self._covers(prefix, name) for name in names)
+        ]
 
     def _covers(self, prefix, name):
         return self.in_backbone(name) if prefix == BACKBONE else name.startswith(prefix)

@@ -1,8 +1,9 @@
 """What torchvision calls the parameters of a ResNet, so that its ImageNet weights serve as a backbone here."""
+
 from models.layers.named import NAMED
 from models.layers.resnet import BLOCKS, block_names
 
-TORCH = ("weight", "bias", "running_mean", "running_var")                 # of a batch norm, in the order of NAMED
+TORCH = ("weight", "bias", "running_mean", "running_var")  # of a batch norm, in the order of NAMED
 _MARK, _COUNTER = "layer1.0.conv1.weight", "num_batches_tracked"
 
 
@@ -26,11 +27,18 @@ def translated(arrays):
     if len(marks) != 1:
         return arrays
     prefix = marks[0].removesuffix(_MARK)
-    depth = next((depth for depth in sorted(BLOCKS, reverse=True) if all(f"{prefix}{name}" in arrays for name in names(depth))), None)
+    depth = next(
+        (depth for depth in sorted(BLOCKS, reverse=True) if all(f"{prefix}{name}" in arrays for name in names(depth))),
+        None,
+    )
     if depth is None:
         return arrays
     table = names(depth)
-    return {table.get(name.removeprefix(prefix), name): array for name, array in arrays.items() if not name.endswith(_COUNTER)}
+    return {
+        table.get(name.removeprefix(prefix), name): array
+        for name, array in arrays.items()
+        if not name.endswith(_COUNTER)
+    }
 
 
 def _layers(depth):
@@ -40,6 +48,11 @@ def _layers(depth):
         for i, name in enumerate(blocks):
             path = f"layer{stage}.{i}"
             for number, branch in enumerate(("2a", "2b", "2c"), start=1):
-                yield f"{path}.conv{number}", f"{path}.bn{number}", f"res{name}_branch{branch}", f"bn{name}_branch{branch}"
+                yield (
+                    f"{path}.conv{number}",
+                    f"{path}.bn{number}",
+                    f"res{name}_branch{branch}",
+                    f"bn{name}_branch{branch}",
+                )
             if i == 0:
                 yield f"{path}.downsample.0", f"{path}.downsample.1", f"res{name}_branch1", f"bn{name}_branch1"

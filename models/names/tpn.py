@@ -1,4 +1,5 @@
 """What TPN's parameters are called here, by its authors (torch) and in mmaction2, so that weights of all three can be read."""
+
 from models.layers.named import NAMED
 from models.layers.resnet import block_names
 from models.names.resnet import TORCH
@@ -15,8 +16,10 @@ def names(depth=50):
         if norm:
             for ours, theirs in zip(NAMED, TORCH, strict=True):
                 table[f"{norm}_{ours}"] = (f"{their_norm}.{theirs}", f"{mmaction2}.bn.{theirs}", False)
-    for ours, theirs, mmaction2 in (("AuxHead_fc", "necks.aux_head.fc", "neck.aux_head.fc"),
-                                    ("cls_head_fc", "cls_head.fc_cls", "cls_head.fc_cls")):
+    for ours, theirs, mmaction2 in (
+        ("AuxHead_fc", "necks.aux_head.fc", "neck.aux_head.fc"),
+        ("cls_head_fc", "cls_head.fc_cls", "cls_head.fc_cls"),
+    ):
         table[f"{ours}_w"] = (f"{theirs}.weight", f"{mmaction2}.weight", True)
         table[f"{ours}_b"] = (f"{theirs}.bias", f"{mmaction2}.bias", False)
     return table
@@ -57,10 +60,15 @@ def _neck():
         tempo = f"temporal_modulation_ops.{level}.conv"
         yield f"TemporalModulation{level}", None, f"necks.{tempo}", None, f"neck.{tempo}"
     yield "Downsamping", None, "necks.downsampling_ops.0.conv", None, "neck.downsample_ops.0.conv"
-    for ours, authors, mmaction2 in (("topdown", "level_fusion_op2", "level_fusion_1"), ("downtop", "level_fusion_op", "level_fusion_2")):
+    for ours, authors, mmaction2 in (
+        ("topdown", "level_fusion_op2", "level_fusion_1"),
+        ("downtop", "level_fusion_op", "level_fusion_2"),
+    ):
         for level, side in enumerate(("downout", "topout")):
             path = f"{authors}.ops.{level}"
-            yield unit(f"level_fusion_{ours}_{side}", f"{path}.conv", f"{path}.norm", f"{mmaction2}.downsamples.{level}.conv")
+            yield unit(
+                f"level_fusion_{ours}_{side}", f"{path}.conv", f"{path}.norm", f"{mmaction2}.downsamples.{level}.conv"
+            )
         path = f"{authors}.fusion_conv"
         yield unit(f"level_fusion_{ours}", f"{path}.0", f"{path}.1", f"{mmaction2}.fusion_conv")
     yield unit("pyramid_fusion", "pyramid_fusion_op.0", "pyramid_fusion_op.1", "pyramid_fusion")

@@ -1,4 +1,5 @@
 """Random resized crops and colours: inside their ranges, the same for all frames of a clip, a function of the generator alone."""
+
 import numpy as np
 
 from datareader.clips.transforms import AREA, RATIO, YIQ, CropResize, colour_matrix, resized_window
@@ -57,12 +58,12 @@ def test_colours_stay_in_their_ranges():
     maps = np.array([colour_matrix(rng) for _ in range(2000)])
     greys = maps[:, :, :3] @ np.full(3, 100.0) + maps[:, :, 3]
     level = greys @ YIQ[0]
-    assert 35 < level.min() < 55 and 130 < level.max() < 150               # 44 to 134, and the light
+    assert 35 < level.min() < 55 and 130 < level.max() < 150  # 44 to 134, and the light
     assert 0.5 < np.abs(greys - level[:, None]).max() < 3
     unchanged = [np.allclose(m[:, :3], np.eye(3)) for m in maps]
-    assert 0.09 < np.mean(unchanged) < 0.16                               # contrast, saturation and hue all off: 1 in 8
+    assert 0.09 < np.mean(unchanged) < 0.16  # contrast, saturation and hue all off: 1 in 8
     offsets = np.array([m[:, 3] for m, plain in zip(maps, unchanged, strict=True) if plain])
-    assert np.abs(offsets.mean(axis=1)).max() < 32 + 15                   # brightness, and the light
+    assert np.abs(offsets.mean(axis=1)).max() < 32 + 15  # brightness, and the light
 
 
 def test_off_by_default():
@@ -70,4 +71,4 @@ def test_off_by_default():
     crop = CropResize(48, 32, resize="keep_ratio", rng=np.random.default_rng(0))
     cut = crop(frame)
     x, y, flip = crop.plan[2][0]
-    np.testing.assert_array_equal(cut, frame[y:y + 32, x:x + 32][:, ::-1 if flip else 1])
+    np.testing.assert_array_equal(cut, frame[y : y + 32, x : x + 32][:, :: -1 if flip else 1])

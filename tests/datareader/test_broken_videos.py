@@ -1,4 +1,5 @@
 """What is no video gives one VideoError that names the path, soon and without leaks; odd names and headers are no hindrance."""
+
 import os
 import threading
 
@@ -46,7 +47,7 @@ def playlist(path):
 
 def index_cut_off(path):
     write_clip(path)
-    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def audio(path, cover=False):
@@ -82,26 +83,29 @@ def no_width(path):
     """Raw pictures of 0 by 48 pixels, by the header."""
     write_clip(path, codec="rawvideo", pix_fmt="bgr24")
     content = bytearray(path.read_bytes())
-    width = content.index(b"strf") + 8 + 4            # chunk name and size, then BITMAPINFOHEADER.biSize
-    content[width:width + 4] = bytes(4)
+    width = content.index(b"strf") + 8 + 4  # chunk name and size, then BITMAPINFOHEADER.biSize
+    content[width : width + 4] = bytes(4)
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("make, file, reason", [
-    (missing, "a.mp4", "does not exist"),
-    (directory, "a.mp4", "is a folder; expected a file"),
-    (pipe, "a.mp4", "is a pipe or a device"),
-    (empty, "a.mp4", "0 bytes"),
-    (garbage, "a.mp4", "not a readable video"),
-    (text, "a.txt", "not a readable video"),
-    (playlist, "a.m3u8", "not a readable video"),
-    (index_cut_off, "a.mp4", "not a readable video"),
-    (audio, "a.mp4", "no video stream"),
-    (audio_with_cover, "a.mp4", "no video stream"),
-    (undecodable, "a.mp4", "no frame of it can be decoded"),
-    (no_packets, "a.mkv", "not a readable video"),
-    (no_width, "a.avi", "no frame of it can be decoded"),
-])
+@pytest.mark.parametrize(
+    "make, file, reason",
+    [
+        (missing, "a.mp4", "does not exist"),
+        (directory, "a.mp4", "is a folder; expected a file"),
+        (pipe, "a.mp4", "is a pipe or a device"),
+        (empty, "a.mp4", "0 bytes"),
+        (garbage, "a.mp4", "not a readable video"),
+        (text, "a.txt", "not a readable video"),
+        (playlist, "a.m3u8", "not a readable video"),
+        (index_cut_off, "a.mp4", "not a readable video"),
+        (audio, "a.mp4", "no video stream"),
+        (audio_with_cover, "a.mp4", "no video stream"),
+        (undecodable, "a.mp4", "no frame of it can be decoded"),
+        (no_packets, "a.mkv", "not a readable video"),
+        (no_width, "a.avi", "no frame of it can be decoded"),
+    ],
+)
 @pytest.mark.parametrize("read", [lambda path: read_frames(path, middle), probe], ids=["read_frames", "probe"])
 def test_what_is_no_video(read, make, file, reason, tmp_path):
     path = tmp_path / file
@@ -112,10 +116,12 @@ def test_what_is_no_video(read, make, file, reason, tmp_path):
     assert str(caught.value).startswith(f"'{path}': ") and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["12:30.mp4", "http:x.mp4", "two words.mp4", "%03d.mp4", "-y.mp4", "ünïcode.mp4", b"\xff\xfe.mp4"])
+@pytest.mark.parametrize(
+    "name", ["12:30.mp4", "http:x.mp4", "two words.mp4", "%03d.mp4", "-y.mp4", "ünïcode.mp4", b"\xff\xfe.mp4"]
+)
 def test_any_name_will_do(name, tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "a.mp4", frames=3)
-    monkeypatch.chdir(tmp_path)                       # a bare name: nothing before the colon but the "protocol"
+    monkeypatch.chdir(tmp_path)  # a bare name: nothing before the colon but the "protocol"
     os.rename(clip, name)
     assert read_frames(name, range).shape == (3, 48, 64, 3)
 
@@ -123,7 +129,7 @@ def test_any_name_will_do(name, tmp_path, monkeypatch):
 def test_tags_that_are_no_utf8(tmp_path):
     path = write_clip(tmp_path / "a.mp4", frames=3)
     content = path.read_bytes()
-    assert b"Lavf" in content                         # the muxer's name
+    assert b"Lavf" in content  # the muxer's name
     path.write_bytes(content.replace(b"Lavf", b"\xff\xfe\xfd\xfc"))
     assert probe(path).frames == 3
 

@@ -1,4 +1,5 @@
 """Feature shards: both kinds and every writer, order, repeatability, bounded memory, and one sentence for each defect."""
+
 import os
 import pickle
 
@@ -21,7 +22,9 @@ CLASSES = 16
 def dataset(path, mode="test", model="AttentionLSTM", seed=0, **keys):
     """The dataset of a list, with MODEL keys."""
     overrides = {f"{mode.upper()}.filelist": str(path), **{f"MODEL.{key}": value for key, value in keys.items()}}
-    return FeatureDataset.from_config(configure(model, None, {"MODEL.num_classes": CLASSES, **overrides})[1], mode, seed)
+    return FeatureDataset.from_config(
+        configure(model, None, {"MODEL.num_classes": CLASSES, **overrides})[1], mode, seed
+    )
 
 
 def write_list(folder, *names):
@@ -41,7 +44,7 @@ def mixed(tmp_path_factory):
     content, names = examples(20), []
     for i in range(5):
         kind, other = ("pkl", "tfrecord") if i % 2 else ("tfrecord", "pkl")
-        write_shard(folder / f"new.{kind}", content[4 * i:4 * i + 4])
+        write_shard(folder / f"new.{kind}", content[4 * i : 4 * i + 4])
         names.append(f"shard {i}.{other if i < 2 else kind}")
         (folder / f"new.{kind}").rename(folder / names[-1])
     return write_list(folder, "", *names, " ")
@@ -59,7 +62,11 @@ def test_both_kinds_in_one_list_are_told_by_content(mixed):
     found = batches(dataset(mixed), size=20)[0]
     for row, example in enumerate(examples(20)):
         count = len(example["rgb"])
-        assert found.ids[row] == example["id"] and found.feed["length"][row] == count and found.labels[row] == example["labels"]
+        assert (
+            found.ids[row] == example["id"]
+            and found.feed["length"][row] == count
+            and found.labels[row] == example["labels"]
+        )
         for name in ("rgb", "audio"):
             assert (found.feed[name][row, :count] == example[name]).all() and not found.feed[name][row, count:].any()
         assert np.flatnonzero(found.feed["label"][row]).tolist() == example["labels"]
@@ -88,9 +95,9 @@ def test_videos_are_shuffled_within_windows_of_shards(mixed, monkeypatch):
     order = dataset(mixed, "train").shuffled(np.random.default_rng(1)) // 4
     groups = [set(order[:8]), set(order[8:16]), set(order[16:])]
     assert [len(group) for group in groups] == [2, 2, 1] and set.union(*groups) == set(range(5))
-    assert len(set(order[:4])) == 2                                       # mixed within the window
+    assert len(set(order[:4])) == 2  # mixed within the window
     windows = {frozenset(dataset(mixed, "train").shuffled(np.random.default_rng(seed))[:8] // 4) for seed in range(9)}
-    assert len(windows) > 3                                               # of any shards, not of neighbours
+    assert len(windows) > 3  # of any shards, not of neighbours
 
 
 @pytest.mark.parametrize("model", ["AttentionCluster", "AttentionLSTM"])
@@ -98,7 +105,7 @@ def test_an_epoch_is_the_same_with_any_number_of_threads_and_from_any_batch(mixe
     wanted = batches(dataset(mixed, "train", model, seed=5), threads=1, epoch=3, training=True, seed=5)
     for settings in ({"threads": 4}, {"threads": 2, "start": 2}):
         found = batches(dataset(mixed, "train", model, seed=5), epoch=3, training=True, seed=5, **settings)
-        for one, other in zip(found, wanted[settings.get("start", 0):], strict=True):
+        for one, other in zip(found, wanted[settings.get("start", 0) :], strict=True):
             assert one.ids == other.ids and all((one.feed[name] == other.feed[name]).all() for name in one.feed)
 
 
@@ -121,7 +128,10 @@ def test_attention_cluster_sees_the_same_frames_in_every_evaluation(mixed):
     """Quirk 19: frames were drawn at random outside training too, so that scores changed from run to run."""
     wanted = examples(20)[7]
     for mode in ("valid", "test", "infer"):
-        first, second = (dataset(mixed, mode, "AttentionCluster", seed, seg_num=10).read(7, epoch)[0] for seed, epoch in ((0, 0), (1, 2)))
+        first, second = (
+            dataset(mixed, mode, "AttentionCluster", seed, seg_num=10).read(7, epoch)[0]
+            for seed, epoch in ((0, 0), (1, 2))
+        )
         middles = [int((i + 0.5) * len(wanted["rgb"]) / 10) for i in range(10)]
         for name in ("rgb", "audio"):
             assert (first[name] == second[name]).all() and (first[name] == wanted[name][middles]).all()
@@ -140,7 +150,7 @@ def test_keys_may_be_bytes_or_str(tmp_path, keys, protocol):
     records = [{KEYS[keys](key): value for key, value in old_record(example).items()} for example in examples(2)]
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(records, protocol))
     (batch,) = batches(dataset(write_list(tmp_path, "a.pkl")))
-    assert batch.ids == ["train_00000", "train_00001"] and (batch.feed["rgb"][0, :len(records[0])] > 0).any()
+    assert batch.ids == ["train_00000", "train_00001"] and (batch.feed["rgb"][0, : len(records[0])] > 0).any()
 
 
 def test_a_pickle_of_one_video(tmp_path):
@@ -164,11 +174,16 @@ RECORDS = {
     "label": ({b"label": [1, 16]}, "a.pkl', record 1: label '16' is not in 0..15"),
     "a mask": ({b"label": [True] * 16}, "record 1: 'label' is '.True, .*', expected a list of class indices"),
     "label type": ({b"label": "cat"}, "record 1: 'label' is 'cat', expected a list of class indices"),
-    "width": ({b"feature": np.zeros((4, 99), np.uint8), b"audio": np.zeros((4, 128), np.uint8)},
-              "record 1: 'rgb' has 99 values a frame, the model is set up for '1024'"),
+    "width": (
+        {b"feature": np.zeros((4, 99), np.uint8), b"audio": np.zeros((4, 128), np.uint8)},
+        "record 1: 'rgb' has 99 values a frame, the model is set up for '1024'",
+    ),
     "type": ({b"feature": FLOAT}, r"'feature' is float32 \[4, 1024\]; expected quantised features"),
     "list": ({b"audio": [1, 2]}, r"'audio' is list; expected quantised features, uint8 \[frames, values\]"),
-    "rows": ({b"audio": np.zeros((2, 128), np.uint8), b"feature": np.zeros((4, 1024), np.uint8)}, "4 frames of 'feature' and 2 of 'audio'"),
+    "rows": (
+        {b"audio": np.zeros((2, 128), np.uint8), b"feature": np.zeros((4, 1024), np.uint8)},
+        "4 frames of 'feature' and 2 of 'audio'",
+    ),
     "nframes": ({b"nframes": "many"}, "'nframes' is 'many', expected a whole number"),
 }
 
@@ -193,25 +208,34 @@ def test_a_record_without_a_key_or_that_is_no_dictionary(tmp_path):
     (tmp_path / "a.pkl").write_bytes(pickle.dumps([record, 7], 2))
     loader = Loader(dataset(write_list(tmp_path, "a.pkl")), 8)
     assert list(loader.epoch()) == []
-    assert "record 0 has no 'nframes'; expected video, feature, audio, label and nframes, found 'audio', 'feature'" in loader.bad[0]
+    assert (
+        "record 0 has no 'nframes'; expected video, feature, audio, label and nframes, found 'audio', 'feature'"
+        in loader.bad[0]
+    )
     assert "record 1: expected a dictionary, found int" in loader.bad[1]
 
 
 def flipped(content):
     """The bytes with one bit of the middle one changed."""
     middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1:]
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
 SHARDS = {
     "cut pickle": (lambda folder: (folder / "good.pkl").read_bytes()[:-3000], "is not a readable pickle"),
-    "Kinetics": (lambda folder: pickle.dumps(("./abc", 3, [b"\xff\xd8"]), 2), "is a Kinetics clip, .*which TSN and STNET read"),
+    "Kinetics": (
+        lambda folder: pickle.dumps(("./abc", 3, [b"\xff\xd8"]), 2),
+        "is a Kinetics clip, .*which TSN and STNET read",
+    ),
     "mapping": (lambda folder: pickle.dumps({"a": 1}, 2), "has no 'video', 'feature', 'audio', 'nframes'"),
     "number": (lambda folder: pickle.dumps(7, 2), "expected a list of dictionaries, one a video, found int"),
     "nothing": (lambda folder: pickle.dumps([], 2), "is an empty list"),
     "code": (lambda folder: b"\x80\x02cos\nsystem\nU\x02ls\x85R.", "refused: it asks for 'os.system'"),
     "empty": (lambda folder: b"", "is empty"),
-    "clip": (lambda folder: b"\x00\x00\x00 ftypisom" * 9, "the checksum of the length does not fit: damaged, or no uncompressed TFRecord"),
+    "clip": (
+        lambda folder: b"\x00\x00\x00 ftypisom" * 9,
+        "the checksum of the length does not fit: damaged, or no uncompressed TFRecord",
+    ),
     "video level": (lambda folder: None, "no 'rgb'"),
 }
 
@@ -228,17 +252,27 @@ def test_a_defective_shard_counts_as_one_bad_video(tmp_path, name):
     else:
         (tmp_path / "bad").write_bytes(content)
     loader = Loader(dataset(write_list(tmp_path, "good.pkl", "bad", "other.tfrecord")), 4)
-    assert sum((batch.ids for batch in loader.epoch()), []) == ["train_00000", "train_00001", "train_00002", "val_00000", "val_00001"]
+    assert sum((batch.ids for batch in loader.epoch()), []) == [
+        "train_00000",
+        "train_00001",
+        "train_00002",
+        "val_00000",
+        "val_00001",
+    ]
     assert list(loader.bad) == [3]
     with pytest.raises(DataError, match=message):
         raise DataError(loader.bad[3])
     assert "bad'" in loader.bad[3]
 
 
-@pytest.mark.parametrize("damage, kept, message", [
-    (flipped, ["train_00000", "train_00002"], "the checksum of the data does not fit"),
-    (lambda content: content[:-100], ["train_00000", "train_00001"], "the file ends inside the record"),
-], ids=["flipped", "cut"])
+@pytest.mark.parametrize(
+    "damage, kept, message",
+    [
+        (flipped, ["train_00000", "train_00002"], "the checksum of the data does not fit"),
+        (lambda content: content[:-100], ["train_00000", "train_00001"], "the file ends inside the record"),
+    ],
+    ids=["flipped", "cut"],
+)
 def test_what_is_whole_in_a_damaged_tfrecord_is_used(tmp_path, damage, kept, message):
     same = {"rgb": np.ones((4, 1024), np.uint8), "audio": np.ones((4, 128), np.uint8)}
     write(tmp_path / "a.tfrecord", [sequence_example(**{**example, **same}) for example in examples(3)])
@@ -256,15 +290,19 @@ def test_missing_shards_and_things_that_are_no_files(tmp_path):
     loader = Loader(dataset(write_list(tmp_path, "good.pkl", "absent.pkl", "pipe", "folder")), 4)
     assert len(ids(loader.dataset)) == 3 and list(loader.epoch())
     assert [reason.partition("' ")[2] for reason in loader.bad.values()] == [
-        "does not exist; check the path and the folder it is relative to", "is a pipe or a device; expected a file",
-        "is a folder; expected a file"]
+        "does not exist; check the path and the folder it is relative to",
+        "is a pipe or a device; expected a file",
+        "is a folder; expected a file",
+    ]
 
 
 def test_mostly_unreadable_lists_stop_at_once(tmp_path):
     write_shard(tmp_path / "good.pkl", examples(3))
     path = write_list(tmp_path, "good.pkl", "absent.pkl", "absent too.pkl")
     assert len(dataset(path)) == 5
-    with pytest.raises(DataError, match="2 of 3 shards of the train list cannot be read: '.*absent.pkl' does not exist"):
+    with pytest.raises(
+        DataError, match="2 of 3 shards of the train list cannot be read: '.*absent.pkl' does not exist"
+    ):
         dataset(path, "train")
     with pytest.raises(DataError, match="1 of 1 shards of the test list cannot be read"):
         dataset(write_list(tmp_path, "absent.pkl"))
@@ -279,5 +317,8 @@ def test_few_structures_are_kept_and_each_is_made_once():
 def test_command_line_paths(mixed):
     config = configure("AttentionLSTM", None, {})[1]
     assert len(FeatureDataset.from_paths(config, "infer", [mixed.parent])) == 20
-    with pytest.raises(DataError, match="'a.mp4' is a clip, but this model classifies YouTube-8M features.*TSN and STNET classify clips"):
+    with pytest.raises(
+        DataError,
+        match="'a.mp4' is a clip, but this model classifies YouTube-8M features.*TSN and STNET classify clips",
+    ):
         FeatureDataset.from_paths(config, "infer", ["a.mp4"])

@@ -1,4 +1,5 @@
 """Samples of both forms: shapes, ids, repeatability, and one sentence for each way a file can be wrong."""
+
 import pickle
 
 import numpy as np
@@ -52,18 +53,26 @@ def test_python_2_pickles(tmp_path):
 @pytest.mark.parametrize("name", ["clip 1 (é).mp4", "p2.pkl"])
 def test_training_draws_from_seed_epoch_and_index(files, name):
     data = dataset("train", files / name, files / name)
-    one, again, other_epoch, other_index = (data.read(index, epoch)[0] for index, epoch in ((0, 1), (0, 1), (0, 2), (1, 1)))
+    one, again, other_epoch, other_index = (
+        data.read(index, epoch)[0] for index, epoch in ((0, 1), (0, 1), (0, 2), (1, 1))
+    )
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other_epoch) and not np.array_equal(one, other_index)
 
 
-@pytest.mark.parametrize("content, reason", [
-    ([{"video": b"x", "feature": np.zeros((2, 1024), np.uint8)}], "expected a .video_id, label, frames. tuple, found list"),
-    (("id", 0, []), "frame length 0 less than 1"),
-    (("id", "zero", [b"x"]), "integer label"),
-    (("id", 0, [b"not a jpeg"]), "frame 0 is not a readable image"),
-    (("id", 5, [b"x"]), "label '5' is not in 0..1"),
-])
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (
+            [{"video": b"x", "feature": np.zeros((2, 1024), np.uint8)}],
+            "expected a .video_id, label, frames. tuple, found list",
+        ),
+        (("id", 0, []), "frame length 0 less than 1"),
+        (("id", "zero", [b"x"]), "integer label"),
+        (("id", 0, [b"not a jpeg"]), "frame 0 is not a readable image"),
+        (("id", 5, [b"x"]), "label '5' is not in 0..1"),
+    ],
+)
 def test_wrong_pickles_say_what_is_wrong(tmp_path, content, reason):
     """Quirk 12 and complaint 16: one sentence with the path, and no dead worker."""
     path = tmp_path / "wrong.pkl"
@@ -86,6 +95,7 @@ def test_nothing_in_a_pickle_is_executed(tmp_path):
     class Bomb:
         def __reduce__(self):
             return (exec, (f"open({str(marker)!r}, 'w').close()",))
+
     path = tmp_path / "bomb.pkl"
     path.write_bytes(pickle.dumps(("id", 0, [Bomb()])))
     with pytest.raises(VideoError, match="refused"):
@@ -97,4 +107,7 @@ def test_batches(files):
     data = dataset("valid", files / "clip 0 (é).mp4", files / "p2.pkl", files / "clip 1 (é).mp4")
     data.section = data.section.model_copy(update={"batch_size": 2})
     batches = list(loader_for(data, data.section).epoch())
-    assert [batch.feed["frames"].shape[0] for batch in batches] == [2, 1] and batches[0].feed["label"].tolist() == [[1], [1]]
+    assert [batch.feed["frames"].shape[0] for batch in batches] == [2, 1] and batches[0].feed["label"].tolist() == [
+        [1],
+        [1],
+    ]

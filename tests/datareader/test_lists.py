@@ -1,4 +1,5 @@
 """File lists: blanks, spaces in paths, labels, where relative paths start, and one clear error for each mistake."""
+
 import pytest
 
 from datareader import lists
@@ -28,17 +29,20 @@ def test_inference_lists_may_leave_labels_out(tmp_path):
     assert [item.name for item in items] == ["a b.mp4", "c.mp4"]
 
 
-@pytest.mark.parametrize("text, message", [
-    ("clip.mp4\n", "line 1: 'clip.mp4' has no label"),
-    ("a.mp4 0\nb.mp4 2\n", "line 2: label '2' is not in 0..1"),
-    ("\n\na.mp4 0\n\nb.mp4 2\n", "line 5: label '2' is not in 0..1"),
-    ("a.mp4 -1\n", "label '-1' is not in 0..1"),
-    ("\n \n", "is empty"),
-    ("a.mp4 ²\n", "has no label"),
-    ("a.mp4 +-1\n", "has no label"),
-    ("a\0b.mp4 1\n", "is no list of paths"),
-    ("a" * 5000 + ".mp4 1\n", "is no list of paths"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("clip.mp4\n", "line 1: 'clip.mp4' has no label"),
+        ("a.mp4 0\nb.mp4 2\n", "line 2: label '2' is not in 0..1"),
+        ("\n\na.mp4 0\n\nb.mp4 2\n", "line 5: label '2' is not in 0..1"),
+        ("a.mp4 -1\n", "label '-1' is not in 0..1"),
+        ("\n \n", "is empty"),
+        ("a.mp4 ²\n", "has no label"),
+        ("a.mp4 +-1\n", "has no label"),
+        ("a\0b.mp4 1\n", "is no list of paths"),
+        ("a" * 5000 + ".mp4 1\n", "is no list of paths"),
+    ],
+)
 def test_mistakes_are_named(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         lists.read_clip_list(write(tmp_path, text), "TRAIN.filelist", 2)
@@ -60,7 +64,7 @@ def test_relative_paths(tmp_path, monkeypatch):
     (tmp_path / "clip.mp4").touch()
     path = write(tmp_path / "lists", "clip.mp4 0\n")
     monkeypatch.chdir(tmp_path)
-    assert lists.read_clip_list(path, "key", 1)[0].path.exists()                          # the working folder holds it
+    assert lists.read_clip_list(path, "key", 1)[0].path.exists()  # the working folder holds it
     (tmp_path / "lists" / "clip.mp4").touch()
     assert lists.read_clip_list(path, "key", 1)[0].path == tmp_path / "lists" / "clip.mp4"
     assert lists.read_clip_list(path, "key", 1, data_root=tmp_path)[0].path == tmp_path / "clip.mp4"
@@ -77,7 +81,9 @@ def test_folders_are_searched(tmp_path):
         lists.find_clips(["absent.mp4"])
 
 
-@pytest.mark.parametrize("text", ["riding a bike\nskiing\n", "1 skiing\n0 riding a bike\n", "riding a bike 0\nskiing 1\n"])
+@pytest.mark.parametrize(
+    "text", ["riding a bike\nskiing\n", "1 skiing\n0 riding a bike\n", "riding a bike 0\nskiing 1\n"]
+)
 def test_class_names_in_all_three_forms(tmp_path, text):
     assert lists.read_names(write(tmp_path, text)) == ["riding a bike", "skiing"]
 
@@ -97,4 +103,6 @@ def test_class_names_from_the_vocabulary_of_youtube8m(tmp_path):
 def test_lists_of_shards_are_whole_lines(tmp_path):
     path = write(tmp_path, "\na b/train00.tfrecord\n\nold 3\n")
     assert [(item.name, item.path) for item in lists.read_shard_list(path, "TRAIN.filelist")] == [
-        ("a b/train00.tfrecord", tmp_path / "a b" / "train00.tfrecord"), ("old 3", tmp_path / "old 3")]
+        ("a b/train00.tfrecord", tmp_path / "a b" / "train00.tfrecord"),
+        ("old 3", tmp_path / "old 3"),
+    ]

@@ -1,4 +1,5 @@
 """The loader: order, repeatability, bad samples, stuck readers, bounded memory, and no way to hang."""
+
 import threading
 import time
 
@@ -80,7 +81,7 @@ def test_an_epoch_can_start_in_the_middle():
 
 def test_bad_samples_are_left_out_and_reported_outside_training():
     loader = Loader(Numbers(10, bad=[0, 1, 5, 8, 9]), 2, 3)
-    assert indices(loader) == [[2, 3], [4], [6, 7]]             # batch [8, 9] has nothing left
+    assert indices(loader) == [[2, 3], [4], [6, 7]]  # batch [8, 9] has nothing left
     assert loader.bad == {i: f"sample {i} is bad" for i in (0, 1, 5, 8, 9)}
 
 
@@ -96,7 +97,7 @@ def test_bad_samples_are_replaced_by_the_next_ones_in_training():
     assert sum(indices(loader), []) == expected and set(loader.bad) == {2, 3}
     reads = dataset.reads
     list(loader.epoch(1))
-    assert dataset.reads == reads + 10                          # known bad ones are not tried again
+    assert dataset.reads == reads + 10  # known bad ones are not tried again
 
 
 def test_a_mostly_bad_training_epoch_stops_with_the_reasons():
@@ -122,7 +123,7 @@ def test_a_bug_in_a_reader_is_raised_not_swallowed():
 
 def test_read_ahead_is_bounded_in_bytes():
     """Quirk 32: the old zoo held 1024 decoded samples whatever their size."""
-    dataset = Numbers(200, width=1 << 17)                       # 1 MiB a sample
+    dataset = Numbers(200, width=1 << 17)  # 1 MiB a sample
     batches = Loader(dataset, 1, threads=4, buffer_bytes=3 << 20).epoch()
     next(batches)
     time.sleep(0.3)

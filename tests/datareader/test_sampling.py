@@ -1,4 +1,5 @@
 """The old zoo's temporal sampling (v1.5 rule) and its geometry, with the check values of its readers."""
+
 import cv2
 import numpy as np
 import pytest
@@ -8,15 +9,18 @@ from datareader.clips.transforms import CropResize, centre_offset, scale, scaled
 from utils.errors import DataError
 
 
-@pytest.mark.parametrize("segments, length, starts", [
-    (3, 1, [4, 14, 24]),
-    (7, 5, [0, 4, 8, 12, 16, 20, 24]),                # parts of 4 frames cannot hold 5
-    (40, 1, list(range(40))),                         # more segments than frames
-    (25, 5, list(range(25))),
-])
+@pytest.mark.parametrize(
+    "segments, length, starts",
+    [
+        (3, 1, [4, 14, 24]),
+        (7, 5, [0, 4, 8, 12, 16, 20, 24]),  # parts of 4 frames cannot hold 5
+        (40, 1, list(range(40))),  # more segments than frames
+        (25, 5, list(range(25))),
+    ],
+)
 def test_centred_starts_of_30_frames(segments, length, starts):
     assert segment_starts(30, segments, length, centre="clip") == starts
-    if length == 1 or 30 // segments < length:        # only then do the two centres agree
+    if length == 1 or 30 // segments < length:  # only then do the two centres agree
         assert segment_starts(30, segments, length, centre="frame") == starts
 
 
@@ -29,7 +33,7 @@ def test_mp4_centre_differs_from_the_pickle_centre():
 def test_training_starts_stay_inside_their_part():
     rng = np.random.default_rng(0)
     drawn = np.array([segment_starts(100, 7, 5, rng) for _ in range(500)]) - np.arange(7) * 14
-    assert drawn.min() == 0 and drawn.max() == 9      # both ends are reachable
+    assert drawn.min() == 0 and drawn.max() == 9  # both ends are reachable
 
 
 def test_indices_wrap_around_a_short_video():
@@ -37,9 +41,16 @@ def test_indices_wrap_around_a_short_video():
     assert frame_indices(segment_starts(1, 3, 5), 5, frame_count=1) == [0] * 15
 
 
-@pytest.mark.parametrize("source, scaled", [
-    ((320, 240), (341, 256)), ((1280, 720), (341, 256)), ((256, 500), (256, 500)), ((240, 320), (256, 341)), ((300, 300), (341, 256)),
-])
+@pytest.mark.parametrize(
+    "source, scaled",
+    [
+        ((320, 240), (341, 256)),
+        ((1280, 720), (341, 256)),
+        ((256, 500), (256, 500)),
+        ((240, 320), (256, 341)),
+        ((300, 300), (341, 256)),
+    ],
+)
 def test_everything_becomes_4_to_3(source, scaled):
     """Quirk 4, kept: released weights were trained and scored so; a short side that fits already is left alone."""
     assert scaled_size(*source, 256) == scaled
@@ -71,7 +82,12 @@ def test_training_crop_is_drawn_once_per_clip_and_covers_every_place():
     for crop in crops[:5]:
         assert np.array_equal(crop(frame), crop(frame))
     plans = np.array([crop.plan[2][0] for crop in crops if crop(frame) is not None])
-    assert plans[:, 0].min() == 0 and plans[:, 0].max() == 28 and set(plans[:, 1]) == set(range(9)) and set(plans[:, 2]) == {0, 1}
+    assert (
+        plans[:, 0].min() == 0
+        and plans[:, 0].max() == 28
+        and set(plans[:, 1]) == set(range(9))
+        and set(plans[:, 2]) == {0, 1}
+    )
 
 
 def test_stride_indices_are_the_old_zoos_for_the_same_draws():
@@ -83,8 +99,14 @@ def test_stride_indices_are_the_old_zoos_for_the_same_draws():
 
 def test_flip_mirrors():
     frame = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
-    flipped = [crop(frame) for crop in (CropResize(32, 32, rng=np.random.default_rng(i)) for i in range(20)) if crop(frame) is not None]
-    assert any(np.array_equal(image, frame) for image in flipped) and any(np.array_equal(image, frame[:, ::-1]) for image in flipped)
+    flipped = [
+        crop(frame)
+        for crop in (CropResize(32, 32, rng=np.random.default_rng(i)) for i in range(20))
+        if crop(frame) is not None
+    ]
+    assert any(np.array_equal(image, frame) for image in flipped) and any(
+        np.array_equal(image, frame[:, ::-1]) for image in flipped
+    )
 
 
 def test_large_sources_are_averaged_not_aliased():
@@ -92,12 +114,14 @@ def test_large_sources_are_averaged_not_aliased():
     assert np.abs(scale(checkerboard, (320, 180)).astype(int) - 127).max() <= 1
 
 
-@pytest.mark.parametrize("width, height", [(1920, 1080), (1280, 720), (640, 360), (480, 320), (640, 272), (720, 1280), (320, 240)])
+@pytest.mark.parametrize(
+    "width, height", [(1920, 1080), (1280, 720), (640, 360), (480, 320), (640, 272), (720, 1280), (320, 240)]
+)
 def test_scaled_pixels_are_near_pillows(width, height):
     """Mean difference of a picture with detail at every size: under a level and a half, and less than half of plain linear's where
     that would alias."""
     rng = np.random.default_rng(0)
-    picture = sum(cv2.resize(rng.normal(0, 6 * 2 ** k, (height >> k, width >> k, 3)), (width, height)) for k in range(6))
+    picture = sum(cv2.resize(rng.normal(0, 6 * 2**k, (height >> k, width >> k, 3)), (width, height)) for k in range(6))
     picture = np.clip(picture / 2 + 128, 0, 255).astype(np.uint8)
     size = scaled_size(width, height, 256)
     wanted = scale(picture, size, "pil").astype(int)

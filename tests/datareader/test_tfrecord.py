@@ -10,8 +10,12 @@ RNG = np.random.default_rng(0)
 
 
 def example(frames=5, labels=(3, 300, 3861), name="XyZ_ünï"):
-    return {"id": name, "labels": list(labels), "rgb": RNG.integers(0, 256, (frames, 1024), np.uint8),
-            "audio": RNG.integers(0, 256, (frames, 128), np.uint8)}
+    return {
+        "id": name,
+        "labels": list(labels),
+        "rgb": RNG.integers(0, 256, (frames, 1024), np.uint8),
+        "audio": RNG.integers(0, 256, (frames, 128), np.uint8),
+    }
 
 
 def same(found, wanted):
@@ -21,8 +25,10 @@ def same(found, wanted):
 
 def message(*parts):
     """A protobuf message from (field number, bytes), by hand and for sizes that one or two bytes tell."""
+
     def size(n):
         return bytes([n]) if n < 128 else bytes([n & 127 | 128, n >> 7])
+
     return b"".join(bytes([number << 3 | 2]) + size(len(data)) + data for number, data in parts)
 
 
@@ -54,7 +60,7 @@ def damage(path, at, value=0xFF):
 
 
 def test_the_checksum_of_a_known_record():
-    assert masked_crc(struct.pack("<Q", 0)) == 0x07980329                 # the first record of every TFRecord of empty strings
+    assert masked_crc(struct.pack("<Q", 0)) == 0x07980329  # the first record of every TFRecord of empty strings
     assert masked_crc(b"") == 0xA282EAD8
 
 
@@ -65,7 +71,7 @@ def test_records_come_back_in_order(shard):
 def test_records_are_read_one_at_a_time(shard):
     stream = records(shard)
     assert next(stream) == b"first"
-    damage(shard, -1)                                                     # far behind: nobody has looked there yet
+    damage(shard, -1)  # far behind: nobody has looked there yet
     assert next(stream) == b""
 
 
@@ -74,12 +80,15 @@ def test_an_empty_file_has_no_records(tmp_path):
     assert list(records(tmp_path / "empty.tfrecord")) == []
 
 
-@pytest.mark.parametrize("at, reason", [
-    (0, "byte 0: the checksum of the length"),
-    (14, "byte 0: the checksum of the data"),
-    (21 + 5, "byte 21: the checksum of the length"),
-    (-4, "byte 37: the checksum of the data"),
-])
+@pytest.mark.parametrize(
+    "at, reason",
+    [
+        (0, "byte 0: the checksum of the length"),
+        (14, "byte 0: the checksum of the data"),
+        (21 + 5, "byte 21: the checksum of the length"),
+        (-4, "byte 37: the checksum of the data"),
+    ],
+)
 def test_one_wrong_bit_is_found_and_placed(shard, at, reason):
     damage(shard, at, 1)
     with pytest.raises(DataError, match=f"train00.tfrecord', record at {reason}"):
@@ -118,18 +127,23 @@ def test_the_wire_format_is_protobufs():
     """Encoded by hand after the protobuf documentation, in an order that our encoder does not use."""
     frame = bytes(range(256)) * 4
     found = parse_sequence_example(record_by_hand(rgb=[frame]))
-    assert same(found, {"id": "ab", "labels": [5, 300], "rgb": np.frombuffer(frame, np.uint8)[None], "audio": np.zeros((1, 128))})
+    assert same(
+        found,
+        {"id": "ab", "labels": [5, 300], "rgb": np.frombuffer(frame, np.uint8)[None], "audio": np.zeros((1, 128))},
+    )
 
 
 def test_unpacked_labels_and_unknown_fields_are_read():
-    record = record_by_hand(labels=b"\x08\x05\x08\xac\x02") + b"\x18\x07" + b"\x25abcd"       # a varint, a fixed32
+    record = record_by_hand(labels=b"\x08\x05\x08\xac\x02") + b"\x18\x07" + b"\x25abcd"  # a varint, a fixed32
     assert parse_sequence_example(record)["labels"] == [5, 300]
 
 
 def test_frames_that_are_not_equal_rows_are_walked_through():
-    unusual = b"\x18\x07" + message((1, message((1, b"\x01" * 1024))))                        # an unknown field in the Feature
-    lists = message(entry(b"rgb", message((1, unusual), (1, message((1, message((1, b"\x02" * 1024))))))),
-                    entry(b"audio", frame_list(bytes(128), bytes(128))))
+    unusual = b"\x18\x07" + message((1, message((1, b"\x01" * 1024))))  # an unknown field in the Feature
+    lists = message(
+        entry(b"rgb", message((1, unusual), (1, message((1, message((1, b"\x02" * 1024))))))),
+        entry(b"audio", frame_list(bytes(128), bytes(128))),
+    )
     context = message(entry(b"id", message((1, message((1, b"ab"))))))
     found = parse_sequence_example(message((1, context), (2, lists)))
     assert found["rgb"].shape == (2, 1024) and found["rgb"][:, 5].tolist() == [1, 2]
@@ -146,12 +160,21 @@ def test_video_level_records_are_refused_by_name():
         parse_sequence_example(message((1, context)))
 
 
-@pytest.mark.parametrize("parts, reason", [
-    ({"rgb": [bytes(1024), bytes(1000)], "audio": [bytes(128)] * 2}, "frame 1 of 'rgb' has '1000' values; expected 1024"),
-    ({"rgb": [bytes(1024)] * 2, "audio": [bytes(1024)] * 2}, "frame 0 of 'audio' has '1024' values; expected 128"),
-    ({"audio": [bytes(100)] * (9 + 128)}, "frame 0 of 'audio' has '100' values"),               # as long as whole frames would be
-    ({"rgb": [bytes(1024)] * 2}, "has 2 frames of rgb and 1 of audio"),
-])
+@pytest.mark.parametrize(
+    "parts, reason",
+    [
+        (
+            {"rgb": [bytes(1024), bytes(1000)], "audio": [bytes(128)] * 2},
+            "frame 1 of 'rgb' has '1000' values; expected 1024",
+        ),
+        ({"rgb": [bytes(1024)] * 2, "audio": [bytes(1024)] * 2}, "frame 0 of 'audio' has '1024' values; expected 128"),
+        (
+            {"audio": [bytes(100)] * (9 + 128)},
+            "frame 0 of 'audio' has '100' values",
+        ),  # as long as whole frames would be
+        ({"rgb": [bytes(1024)] * 2}, "has 2 frames of rgb and 1 of audio"),
+    ],
+)
 def test_wrong_features_are_named(parts, reason):
     with pytest.raises(DataError, match=f"video 'ab'.*{reason}"):
         parse_sequence_example(record_by_hand(**parts))
@@ -168,14 +191,18 @@ def test_damaged_messages_are_data_errors_and_nothing_else():
     whole = bytearray(record_by_hand(rgb=[bytes(1024)] * 2, audio=[bytes(128)] * 2))
     rng = np.random.default_rng(1)
     for _ in range(2000):
-        broken = whole[:rng.integers(len(whole))] if rng.random() < 0.3 else whole.copy()
-        for at in rng.integers(0, min(len(broken), 60) + 1, 3):           # the structure stands at the front
-            broken[at:at + 1] = bytes([rng.integers(256)])
+        broken = whole[: rng.integers(len(whole))] if rng.random() < 0.3 else whole.copy()
+        for at in rng.integers(0, min(len(broken), 60) + 1, 3):  # the structure stands at the front
+            broken[at : at + 1] = bytes([rng.integers(256)])
         try:
             parse_sequence_example(bytes(broken))
         except DataError:
             pass
-    for broken, reason in ((b"\xff" * 11 + b"\x00", "number does not end"), (b"\x0a", "number does not end"),
-                           (b"\x0f", "unknown wire type '7'"), (b"\x0a\x05ab", "a field of 5 bytes where 2 are left")):
+    for broken, reason in (
+        (b"\xff" * 11 + b"\x00", "number does not end"),
+        (b"\x0a", "number does not end"),
+        (b"\x0f", "unknown wire type '7'"),
+        (b"\x0a\x05ab", "a field of 5 bytes where 2 are left"),
+    ):
         with pytest.raises(DataError, match=reason):
             parse_sequence_example(broken)

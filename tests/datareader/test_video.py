@@ -1,4 +1,5 @@
 """Whatever the codec, the container and the timestamps: the frames are those of a plain sequential decode, to the pixel."""
+
 import weakref
 
 import av
@@ -17,10 +18,12 @@ def sequential(path):
     frames = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        stream.thread_count = 1                       # several conceal the lost part of a picture in another way
+        stream.thread_count = 1  # several conceal the lost part of a picture in another way
         for packet in container.demux(stream):
             try:
-                frames += [np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90) for frame in stream.decode(packet)]
+                frames += [
+                    np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90) for frame in stream.decode(packet)
+                ]
             except av.FFmpegError:
                 continue
     return frames
@@ -31,7 +34,11 @@ def x264(gop, b_frames=3, more="", **encoding):
 
 
 def x265(gop, more="", **encoding):
-    return {"codec": "libx265", "options": {"x265-params": f"keyint={gop}:scenecut=0:log-level=none:{more}"}, **encoding}
+    return {
+        "codec": "libx265",
+        "options": {"x265-params": f"keyint={gop}:scenecut=0:log-level=none:{more}"},
+        **encoding,
+    }
 
 
 def other(codec, gop, **encoding):
@@ -40,11 +47,13 @@ def other(codec, gop, **encoding):
 
 # What muxers, cutters and damage do to packets. Times are in frames.
 
+
 def shifted(frames):
     def retouch(packets):
         for packet in packets:
             packet.pts, packet.dts = packet.pts + frames, packet.dts + frames
         return packets
+
     return retouch
 
 
@@ -104,7 +113,7 @@ def with_other_encoder(packets):
     encoder.options = x264(5, 0, "no-cabac=1:qp=40")["options"]
     encoder.flags |= av.codec.context.Flags.global_header
     more = encode(encoder, range(20, 40))
-    header = PacketSideData(1, len(encoder.extradata))                  # 1: AV_PKT_DATA_NEW_EXTRADATA
+    header = PacketSideData(1, len(encoder.extradata))  # 1: AV_PKT_DATA_NEW_EXTRADATA
     memoryview(header)[:] = encoder.extradata
     more[0].set_sidedata(header)
     return packets + more
@@ -175,10 +184,12 @@ def test_frames_are_those_of_a_sequential_decode(name, tmp_path):
         np.testing.assert_array_equal(read_frames(path, pick), reference[pick(len(reference))])
 
 
-@pytest.mark.parametrize("file, muxer", [("a.mp4", {"movflags": "faststart"}), ("a.mkv", {}), ("a.ts", {}), ("a.avi", {})])
+@pytest.mark.parametrize(
+    "file, muxer", [("a.mp4", {"movflags": "faststart"}), ("a.mkv", {}), ("a.ts", {}), ("a.avi", {})]
+)
 def test_a_file_cut_short_gives_what_is_left(file, muxer, tmp_path):
     path = write_clip(tmp_path / file, frames=60, muxer=muxer, **x264(12))
-    path.write_bytes(path.read_bytes()[:path.stat().st_size * 6 // 10])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     reference = np.stack(sequential(path))
     assert 10 < len(reference) < 50
     for pick in PICKS:
@@ -188,7 +199,7 @@ def test_a_file_cut_short_gives_what_is_left(file, muxer, tmp_path):
 def test_only_what_the_picked_frames_need_is_decoded(tmp_path):
     path = write_clip(tmp_path / "a.mp4", frames=60, **x264(12))
     whole = np.stack(sequential(path))
-    damage(path, 36, 48)                              # the fourth of five GOPs
+    damage(path, 36, 48)  # the fourth of five GOPs
     asked = []
     indices = [*range(3, 30, 2), 59]
     np.testing.assert_array_equal(read_frames(path, lambda n: asked.append(n) or indices), whole[indices])
@@ -206,7 +217,7 @@ def test_a_picked_frame_that_does_not_decode_makes_all_be_counted(tmp_path):
 
 def test_what_is_patched_up_is_patched_up_as_in_a_sequential_decode(tmp_path):
     path = write_clip(tmp_path / "a.mp4", frames=40, **x264(12, 0))
-    damage(path, 24, 25, part=0.5)                    # a keyframe, whose lost half is taken from the frame before
+    damage(path, 24, 25, part=0.5)  # a keyframe, whose lost half is taken from the frame before
     reference = np.stack(sequential(path))
     for pick in PICKS:
         np.testing.assert_array_equal(read_frames(path, pick), reference[pick(len(reference))])
@@ -245,7 +256,7 @@ def test_rotated_frames_stand_upright_as_in_opencv(rotation, tmp_path):
 def test_interlaced_frames_are_not_garbage(tmp_path):
     path = write_clip(tmp_path / "a.mp4", **x264(12, 2, "tff=1"))
     error = np.abs(read_frames(path, range) - np.stack([picture(i) for i in range(24)]).astype(float))
-    assert error.mean() < 10                          # levels; 85 between unlike pictures
+    assert error.mean() < 10  # levels; 85 between unlike pictures
 
 
 @pytest.mark.parametrize("indices", [[24], [-1], [0, 99]])
@@ -255,12 +266,15 @@ def test_picks_outside_the_video_are_a_programming_error(indices, tmp_path):
         read_frames(path, lambda n: indices)
 
 
-@pytest.mark.parametrize("file, how, container, codec", [
-    ("a.mp4", x264(12), "mov,mp4,m4a,3gp,3g2,mj2", "h264"),
-    ("a.mkv", x265(12), "matroska,webm", "hevc"),
-    ("a.webm", other("libvpx-vp9", 12), "matroska,webm", "vp9"),
-    ("a.avi", other("mpeg4", 12), "avi", "mpeg4"),
-])
+@pytest.mark.parametrize(
+    "file, how, container, codec",
+    [
+        ("a.mp4", x264(12), "mov,mp4,m4a,3gp,3g2,mj2", "h264"),
+        ("a.mkv", x265(12), "matroska,webm", "hevc"),
+        ("a.webm", other("libvpx-vp9", 12), "matroska,webm", "vp9"),
+        ("a.avi", other("mpeg4", 12), "avi", "mpeg4"),
+    ],
+)
 def test_probe(file, how, container, codec, tmp_path):
     info = probe(write_clip(tmp_path / file, **how))
     assert (info.frames, info.width, info.height, info.container, info.codec) == (24, 64, 48, container, codec)

@@ -1,4 +1,5 @@
 """Several views of a video: which clips, which crops, in which order, and no frame decoded or scaled twice."""
+
 import numpy as np
 import pytest
 
@@ -12,19 +13,24 @@ from models.tpn import TPN
 from support import clips, tiny
 
 
-@pytest.mark.parametrize("frames, starts", [
-    (300, [11, 35, 59, 82, 106, 130, 154, 177, 201, 225]),                # (300 - 64 + 1) / 10 = 23.7 apart, from half of that
-    (250, [9, 28, 46, 65, 84, 102, 121, 140, 158, 177]),
-    (64, [0] * 10), (63, [0] * 10), (1, [0] * 10),
-])
+@pytest.mark.parametrize(
+    "frames, starts",
+    [
+        (300, [11, 35, 59, 82, 106, 130, 154, 177, 201, 225]),  # (300 - 64 + 1) / 10 = 23.7 apart, from half of that
+        (250, [9, 28, 46, 65, 84, 102, 121, 140, 158, 177]),
+        (64, [0] * 10),
+        (63, [0] * 10),
+        (1, [0] * 10),
+    ],
+)
 def test_ten_clips_of_64_frames(frames, starts):
     """The rule of TPN's authors; videos shorter than a clip give ten equal ones."""
     assert view_starts(frames, 1, 64, 10) == starts
 
 
 def test_clips_inside_segments_are_clip_major():
-    assert view_starts(100, 2, 10, 2) == [10, 60, 30, 80]                 # parts of 50, 41 places, ticks of 20.5
-    assert view_starts(10, 5, 4, 2) == [0, 2, 4, 6, 8] * 2                # parts shorter than a clip
+    assert view_starts(100, 2, 10, 2) == [10, 60, 30, 80]  # parts of 50, 41 places, ticks of 20.5
+    assert view_starts(10, 5, 4, 2) == [0, 2, 4, 6, 8] * 2  # parts shorter than a clip
     assert view_starts(3, 5, 1, 2) == [0, 1, 2, 3, 4] * 2
 
 
@@ -44,12 +50,18 @@ def test_frames_at_an_interval_wrap_around_a_short_video():
 
 def test_windows():
     assert windows(341, 256, 256) == [(42, 0, False)]
-    assert windows(341, 256, 256, 3) == [(0, 0, False), (84, 0, False), (42, 0, False)]         # left, right, middle
-    assert windows(256, 455, 256, 3) == [(0, 0, False), (0, 198, False), (0, 99, False)]        # an upright video: along its height
+    assert windows(341, 256, 256, 3) == [(0, 0, False), (84, 0, False), (42, 0, False)]  # left, right, middle
+    assert windows(256, 455, 256, 3) == [
+        (0, 0, False),
+        (0, 198, False),
+        (0, 99, False),
+    ]  # an upright video: along its height
     assert windows(341, 256, 224, 3) == [(0, 16, False), (116, 16, False), (58, 16, False)]
     ten = windows(341, 256, 224, 10)
     assert [place[:2] for place in ten[:5]] == [(0, 0), (117, 0), (0, 32), (117, 32), (58, 16)]
-    assert [place[:2] for place in ten[5:]] == [place[:2] for place in ten[:5]] and [flip for *_, flip in ten] == [False] * 5 + [True] * 5
+    assert [place[:2] for place in ten[5:]] == [place[:2] for place in ten[:5]] and [flip for *_, flip in ten] == [
+        False
+    ] * 5 + [True] * 5
 
 
 class Counting(ClipDataset):
@@ -63,13 +75,19 @@ class Counting(ClipDataset):
         def counted(frame):
             self.converted += 1
             return crop(frame)
+
         return counted
 
 
 def dataset(path, views=None, kind=Counting, **keys):
     sizes = {"short_size": 32, "target_size": 24}
-    config = TPN.settings(MODEL={"num_classes": 2, "seglen": 4, "frame_interval": 2, "temporal_scales": [4, 4], **keys}, TRAIN=sizes,
-                          VALID=sizes, TEST={**sizes, "num_clips": 5, "num_crops": 3, **(views or {})}, INFER=sizes)
+    config = TPN.settings(
+        MODEL={"num_classes": 2, "seglen": 4, "frame_interval": 2, "temporal_scales": [4, 4], **keys},
+        TRAIN=sizes,
+        VALID=sizes,
+        TEST={**sizes, "num_clips": 5, "num_crops": 3, **(views or {})},
+        INFER=sizes,
+    )
     return kind(config, "test", [Item(path, 1, str(path))])
 
 
@@ -86,7 +104,7 @@ def test_views_are_clip_by_clip_and_crop_by_crop(clip):
     for i, start in enumerate((1, 5, 8, 11, 15)):
         for j, x in enumerate((0, 18, 9)):
             for t in range(4):
-                np.testing.assert_array_equal(frames[3 * i + j, t], whole[start + 2 * t][4:28, x:x + 24])
+                np.testing.assert_array_equal(frames[3 * i + j, t], whole[start + 2 * t][4:28, x : x + 24])
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "video.pkl"])
@@ -98,13 +116,13 @@ def test_shared_frames_are_converted_once(clip, tmp_path, name):
     data = dataset(path)
     data.read(0, 0)
     wanted = {start + 2 * t for start in (1, 5, 8, 11, 15) for t in range(4)}
-    assert data.converted == len(wanted) == 15                            # of 60 in all views
+    assert data.converted == len(wanted) == 15  # of 60 in all views
 
 
 def test_a_short_video_fills_every_view(tmp_path):
     frames, *_ = dataset(clips.write_clip(tmp_path / "short.mp4", frames=3)).read(0, 0)
     assert frames.shape == (15, 4, 24, 24, 3)
-    np.testing.assert_array_equal(frames[:, 3], frames[:, 0])             # frames 0, 2, 1, 0
+    np.testing.assert_array_equal(frames[:, 3], frames[:, 0])  # frames 0, 2, 1, 0
     np.testing.assert_array_equal(frames[3:6], frames[:3])
 
 

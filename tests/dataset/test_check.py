@@ -1,4 +1,5 @@
 """Lists looked at before training: what is wrong with each file, what two lists share, which classes are thin."""
+
 import csv
 import pickle
 import shutil
@@ -50,8 +51,18 @@ def test_good_lists(folder, capsys):
     assert code == 0 and "Nothing is wrong." in verdict(output) and verdict(output).startswith("6 clips (4 in ")
     assert "      2       1  class 1" in output and "fewer than" not in output
     found = rows(table)[("train.list", "clip 1 (é).mp4")]
-    expected = {"label": "1", "frames": "12", "width": "64", "height": "48", "fps": "15.0", "codec": "h264", "duration": "0.8",
-                "bytes": str((folder / "clip 1 (é).mp4").stat().st_size), "problem": "", "content": ""}
+    expected = {
+        "label": "1",
+        "frames": "12",
+        "width": "64",
+        "height": "48",
+        "fps": "15.0",
+        "codec": "h264",
+        "duration": "0.8",
+        "bytes": str((folder / "clip 1 (é).mp4").stat().st_size),
+        "problem": "",
+        "content": "",
+    }
     assert {key: found[key] for key in expected} == expected and len(rows(table)) == 6
 
 
@@ -140,17 +151,42 @@ def test_lists_that_cannot_be_read(folder, capsys):
 
 def test_train_check_data(folder, tmp_path, capsys):
     """The lists, classes and segments of the configuration, in the manner of training: nothing is built or trained."""
-    words = ["train.py", "--model_name=TSN", "--check-data", "--pretrain=none", f"--save_dir={tmp_path / 'out'}", *tiny.flags(
-        {**tiny.TINY, "MODEL.seg_num": 13, "TRAIN.filelist": folder / "train.list", "VALID.filelist": folder / "val.list"})]
+    words = [
+        "train.py",
+        "--model_name=TSN",
+        "--check-data",
+        "--pretrain=none",
+        f"--save_dir={tmp_path / 'out'}",
+        *tiny.flags(
+            {
+                **tiny.TINY,
+                "MODEL.seg_num": 13,
+                "TRAIN.filelist": folder / "train.list",
+                "VALID.filelist": folder / "val.list",
+            }
+        ),
+    ]
     code, output = drivers.status(capsys, *words)
-    assert code == 0 and "6 clips (4 in train, 2 in valid) of 2 classes" in output and "6 clips have fewer than 13 frames" in output
+    assert (
+        code == 0
+        and "6 clips (4 in train, 2 in valid) of 2 classes" in output
+        and "6 clips have fewer than 13 frames" in output
+    )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["check_data.csv"]
-    code, output = drivers.status(capsys, *words, "-o", "MODEL.num_classes=3", "-o", f"VALID.filelist={folder / 'train.list'}")
-    assert code == 1 and "train has no usable clip of 1 class: 'class 2'" in output and "4 clips of valid are in train too" in output
+    code, output = drivers.status(
+        capsys, *words, "-o", "MODEL.num_classes=3", "-o", f"VALID.filelist={folder / 'train.list'}"
+    )
+    assert (
+        code == 1
+        and "train has no usable clip of 1 class: 'class 2'" in output
+        and "4 clips of valid are in train too" in output
+    )
     code, output = drivers.status(capsys, *words, "--valid_interval=0", "-o", "VALID.filelist=nowhere.list")
     assert code == 0 and "4 clips (4 in train)" in output
 
 
 def test_features_are_not_clips(capsys):
-    code, output = drivers.status(capsys, "train.py", "--model_name=NEXTVLAD", "--check_data", "-o", "MODEL.eigen_file=none")
+    code, output = drivers.status(
+        capsys, "train.py", "--model_name=NEXTVLAD", "--check_data", "-o", "MODEL.eigen_file=none"
+    )
     assert code == 2 and "'NEXTVLAD' reads features" in output

@@ -1,4 +1,5 @@
 """Label files and pickles of the Kinetics tools: names of every kind, resumed runs, rows and clips that cannot be used."""
+
 import csv
 import pickle
 import subprocess
@@ -55,7 +56,10 @@ def failed(folder):
 
 def test_labels_are_sorted_by_code_point_and_any_number_will_do(tmp_path, capsys):
     cli.setup_log()
-    write_csv(tmp_path / "k.csv", [(label, "a", 1, 2) for label in ("zumba", "Éclair, eating", "zumba", "abseiling", "Zorbing")])
+    write_csv(
+        tmp_path / "k.csv",
+        [(label, "a", 1, 2) for label in ("zumba", "Éclair, eating", "zumba", "abseiling", "Zorbing")],
+    )
     generate_label.main([str(tmp_path / "k.csv"), str(tmp_path / "names.txt")])
     text = (tmp_path / "names.txt").read_text(encoding="utf-8")
     assert text == "Zorbing 0\nabseiling 1\nzumba 2\nÉclair, eating 3\n"
@@ -71,12 +75,18 @@ def test_the_400_classes_raise_no_notice(tmp_path, capsys):
     assert lists.read_names(tmp_path / "names.txt") == names and "num_classes" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content, message", [
-    ("youtube_id,time_start,time_end,split,is_cc\na,1,2,test,0\n", "has no column 'label', its first line is 'youtube_id,time_start"),
-    ("label,youtube_id\n", "has a header and no line below it"),
-    ("label,youtube_id\nrun,a\n,b\n", "line 3: the label is empty"),
-    ("", "has no column 'label'"),
-])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (
+            "youtube_id,time_start,time_end,split,is_cc\na,1,2,test,0\n",
+            "has no column 'label', its first line is 'youtube_id,time_start",
+        ),
+        ("label,youtube_id\n", "has a header and no line below it"),
+        ("label,youtube_id\nrun,a\n,b\n", "line 3: the label is empty"),
+        ("", "has no column 'label'"),
+    ],
+)
 def test_files_without_labels_are_refused(content, message, tmp_path):
     (tmp_path / "k.csv").write_text(content)
     with pytest.raises(DataError, match=message):
@@ -131,8 +141,15 @@ def test_rows_and_clips_that_cannot_be_used_are_listed_and_stop_nothing(kinetics
     good = kinetics / "train mp4" / "zumba; $(touch x)" / "-_id4_000011_000021.mp4"
     for name in ("cut", "empty"):
         good.with_name(f"{name}_000001_000002.mp4").write_bytes(good.read_bytes()[:900] if name == "cut" else b"")
-    rows = [("zumba; $(touch x)", "-_id4", 11, 21), *((good.parent.name, name, 1, 2) for name in ("cut", "empty", "missing")),
-            ("dancing", "a", 1, 2), ("küssen", "b", "soon", 2), ("küssen", "../c", 1, 2), ("küssen", "-_id4", 11, 21), ("küssen",)]
+    rows = [
+        ("zumba; $(touch x)", "-_id4", 11, 21),
+        *((good.parent.name, name, 1, 2) for name in ("cut", "empty", "missing")),
+        ("dancing", "a", 1, 2),
+        ("küssen", "b", "soon", 2),
+        ("küssen", "../c", 1, 2),
+        ("küssen", "-_id4", 11, 21),
+        ("küssen",),
+    ]
     write_csv(kinetics / "bad.csv", rows)
     status, output = convert(capsys, csv="bad.csv")
     assert status == 1 and "1 pickles written" in output and "8 could not be made: see train 'pkl'/failed.csv" in output
@@ -149,7 +166,9 @@ def test_rows_and_clips_that_cannot_be_used_are_listed_and_stop_nothing(kinetics
 
 
 def test_a_damaged_clip_becomes_the_frames_that_decode(kinetics, capsys):
-    source = write_clip(kinetics / "train mp4" / "küssen" / "d_000001_000002.mp4", frames=24, options={"g": "6", "bf": "0"})
+    source = write_clip(
+        kinetics / "train mp4" / "küssen" / "d_000001_000002.mp4", frames=24, options={"g": "6", "bf": "0"}
+    )
     damage(source, 18, 24)
     write_csv(kinetics / "d.csv", [("küssen", "d", 1, 2)])
     assert convert(capsys, csv="d.csv")[0] == 0
@@ -170,7 +189,10 @@ def test_the_old_command_lines_run_as_scripts(kinetics):
     for words in (["generate_label.py", "k.csv", "again.txt"], ["video2pkl.py", "k.csv", "train mp4", "out", "2"]):
         done = subprocess.run([sys.executable, str(folder / words[0]), *words[1:]], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    assert Path("again.txt").read_text() == Path("kinetics400_label.txt").read_text() and len(list(Path("out").iterdir())) == 5
+    assert (
+        Path("again.txt").read_text() == Path("kinetics400_label.txt").read_text()
+        and len(list(Path("out").iterdir())) == 5
+    )
 
 
 def test_the_list_of_the_clips_that_are_there(kinetics, capsys):
@@ -181,7 +203,9 @@ def test_the_list_of_the_clips_that_are_there(kinetics, capsys):
     assert "4 clips listed in train.list, 1 left out: see train.list.missing.csv" in capsys.readouterr().out
     items = lists.read_clip_list("train.list", "TRAIN.filelist", len(LABELS))
     indices = {label: i for i, label in enumerate(sorted(LABELS))}
-    assert [(item.path.parent.name, item.label) for item in items] == [(label, indices[label]) for label in LABELS if label != LABELS[2]]
+    assert [(item.path.parent.name, item.label) for item in items] == [
+        (label, indices[label]) for label in LABELS if label != LABELS[2]
+    ]
     assert all(item.path.is_file() for item in items)
     with open("train.list.missing.csv", encoding="utf-8", newline="") as file:
         assert [Path(row["sample"]).name for row in csv.DictReader(file)] == [gone.name]
@@ -190,6 +214,8 @@ def test_the_list_of_the_clips_that_are_there(kinetics, capsys):
 
 
 def test_a_list_of_nothing_is_refused(kinetics):
-    with pytest.raises(DataError, match="'elsewhere' holds none of the 5 clips of 'k.csv'; the first would be 'elsewhere/mass"):
+    with pytest.raises(
+        DataError, match="'elsewhere' holds none of the 5 clips of 'k.csv'; the first would be 'elsewhere/mass"
+    ):
         make_list.main(["k.csv", "elsewhere", "train.list"])
     assert not Path("train.list").exists()

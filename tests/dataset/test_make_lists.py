@@ -40,7 +40,9 @@ def test_lists_config_and_summary(folder, capsys):
     for name, count in (("train.list", 6), ("val.list", 4)):
         items = lists.read_clip_list(folder / name, "TRAIN.filelist", num_classes=3, fallback="mp4")
         assert len(items) == count and {item.label for item in items} == {0, 1, 2}
-        assert all(item.path.is_file() and item.path.relative_to(folder).parts[0] == names[item.label] for item in items)
+        assert all(
+            item.path.is_file() and item.path.relative_to(folder).parts[0] == names[item.label] for item in items
+        )
         seen += [item.path for item in items]
     assert len(set(seen)) == 10 and "\n/" not in (folder / "train.list").read_text(encoding="utf-8")
     config = yaml.safe_load((folder / "clips.yaml").read_text(encoding="utf-8"))
@@ -55,7 +57,7 @@ def test_the_split_is_the_seeds(folder, tmp_path, capsys):
     first = split("a", 0)
     assert first == split("b", 0) and any(split(f"c{seed}", seed) != first for seed in range(1, 4))
     items = lists.read_clip_list(tmp_path / "a" / "val.list", "VALID.filelist", num_classes=3, fallback="mp4")
-    assert all(item.path.is_file() for item in items)                   # written elsewhere: absolute paths
+    assert all(item.path.is_file() for item in items)  # written elsewhere: absolute paths
 
 
 def test_broken_clips_are_left_out_and_named(folder, capsys):
@@ -66,13 +68,20 @@ def test_broken_clips_are_left_out_and_named(folder, capsys):
     code, output = run(capsys, folder)
     assert code == 1 and "broken.mp4': empty, 0 bytes" in output
     assert "a line break in its name" in output and "a name that is not UTF-8" in output
-    assert "broken.mp4" not in (folder / "train.list").read_text(encoding="utf-8") + (folder / "val.list").read_text(encoding="utf-8")
+    assert "broken.mp4" not in (folder / "train.list").read_text(encoding="utf-8") + (folder / "val.list").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_what_cannot_be_split_is_said(folder, tmp_path, capsys):
     (folder / "jump 0" / " clip 0 (é).mp4").write_bytes(b"not a video")
     code, output = run(capsys, folder)
-    assert code == 2 and "'jump 0' has 1" in output and "not a readable video" in output and not (folder / "train.list").exists()
+    assert (
+        code == 2
+        and "'jump 0' has 1" in output
+        and "not a readable video" in output
+        and not (folder / "train.list").exists()
+    )
     assert "expected one for each of two or more classes" in run(capsys, folder / "run 2")[1]
     assert "is not a folder" in run(capsys, tmp_path / "nowhere")[1]
     assert "--val '1.5': expected a share between 0 and 1" in run(capsys, folder, "--val", "1.5")[1]
@@ -86,14 +95,15 @@ def test_classes_that_are_called_by_numbers(tmp_path):
     assert lists.read_names(tmp_path / "classes.txt") == names
 
 
-
-
-@pytest.mark.parametrize("words, message", [
-    (["--out={file}"], "--out '{file}' cannot be made a folder (File exists); name another one"),
-    (["--out="], "'' is empty; give a path"),
-    (["--seed=-1"], "'-1' is not a whole number of at least 0"),
-    (["--seed=x"], "'x' is not a whole number of at least 0"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--out={file}"], "--out '{file}' cannot be made a folder (File exists); name another one"),
+        (["--out="], "'' is empty; give a path"),
+        (["--seed=-1"], "'-1' is not a whole number of at least 0"),
+        (["--seed=x"], "'x' is not a whole number of at least 0"),
+    ],
+)
 def test_wrong_flags_are_named(folder, tmp_path, capsys, words, message):
     file = tmp_path / "file"
     file.touch()

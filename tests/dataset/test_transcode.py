@@ -1,4 +1,5 @@
 """A folder of clips re-encoded: every frame, frequent keyframes, true colours, nothing half done."""
+
 import csv
 
 import av
@@ -11,7 +12,7 @@ from support import drivers
 from support.clips import damage, write_clip
 from utils.errors import ConfigError, DataError
 
-NAME = "it's a \"test\" (é): 100%.mp4"
+NAME = 'it\'s a "test" (é): 100%.mp4'
 
 
 def run(capsys, *words):
@@ -20,12 +21,16 @@ def run(capsys, *words):
 
 def keyframes(path):
     with av.open(f"file:{path}") as container:
-        return [number for number, packet in enumerate(p for p in container.demux(video=0) if p.size) if packet.is_keyframe]
+        return [
+            number for number, packet in enumerate(p for p in container.demux(video=0) if p.size) if packet.is_keyframe
+        ]
 
 
 def same_pictures(source, target, levels):
     old, new = read_frames(source, range), read_frames(target, range)
-    return old.shape == new.shape and np.abs(old.astype(int) - new).mean() < levels and abs(old.mean() - new.mean()) < 1.5
+    return (
+        old.shape == new.shape and np.abs(old.astype(int) - new).mean() < levels and abs(old.mean() - new.mean()) < 1.5
+    )
 
 
 @pytest.fixture
@@ -40,13 +45,19 @@ def folder(tmp_path):
 
 
 def test_a_tree_keeps_its_names_and_frames(folder, tmp_path, capsys):
-    target = tmp_path / "new \"clips\""
+    target = tmp_path / 'new "clips"'
     code, output = run(capsys, folder, target, "--gop", "8", "--crf=5", "--workers=2")
     assert code == 0 and "3 clips in" in output and "3 clips written" in output and "times as fast" in output
-    assert {str(path.relative_to(target)) for path in target.rglob("*.*")} == {NAME, "jump 2/b.mp4", "jump 2/deep/ä.mp4"}
+    assert {str(path.relative_to(target)) for path in target.rglob("*.*")} == {
+        NAME,
+        "jump 2/b.mp4",
+        "jump 2/deep/ä.mp4",
+    }
     found = keyframes(target / NAME)
     assert keyframes(folder / NAME) == [0] and all(0 < b - a <= 8 for a, b in zip(found, found[1:] + [30], strict=True))
-    assert same_pictures(folder / NAME, target / NAME, 8) and same_pictures(folder / "jump 2/b.mkv", target / "jump 2/b.mp4", 8)
+    assert same_pictures(folder / NAME, target / NAME, 8) and same_pictures(
+        folder / "jump 2/b.mkv", target / "jump 2/b.mp4", 8
+    )
     info = probe(target / NAME)
     assert (info.codec, info.frames, info.fps) == ("h264", 30, 30)
 
@@ -59,7 +70,12 @@ def test_keyframes_are_not_the_sources(tmp_path):
 
 def test_a_dry_run_writes_nothing(folder, tmp_path, capsys):
     code, output = run(capsys, folder, tmp_path / "new", "--dry-run")
-    assert code == 0 and "by 3 of them: " in output and "encoding takes about" in output and not (tmp_path / "new").exists()
+    assert (
+        code == 0
+        and "by 3 of them: " in output
+        and "encoding takes about" in output
+        and not (tmp_path / "new").exists()
+    )
 
 
 def test_a_second_run_does_what_is_left(folder, tmp_path, capsys):
@@ -80,7 +96,9 @@ def test_clips_that_cannot_be_read_whole_are_listed(folder, tmp_path, capsys):
     assert code == 1 and "3 clips written" in output and "3 could not be read: see" in output
     with open(target / "failed.csv", encoding="utf-8", newline="") as file:
         reasons = {row["sample"]: row["reason"] for row in csv.DictReader(file)}
-    assert reasons[str(folder / "damaged.mp4")].startswith("damaged") and "0 bytes" in reasons[str(folder / "empty.mp4")]
+    assert (
+        reasons[str(folder / "damaged.mp4")].startswith("damaged") and "0 bytes" in reasons[str(folder / "empty.mp4")]
+    )
     assert sorted(path.name for path in target.iterdir()) == sorted([NAME, "jump 2", "failed.csv"])
     for name in ("damaged.mp4", "empty.mp4", "link.mp4"):
         (folder / name).unlink()
@@ -95,10 +113,18 @@ def test_sizes_become_small_and_even(tmp_path):
         assert (info.width, info.height) == wanted
 
 
-@pytest.mark.parametrize("options, levels", [
-    ({"rotation": 90}, 4), ({"pix_fmt": "yuvj420p"}, 4), ({"options": {"crf": "5", "x264-params": "colormatrix=bt709"}}, 4),
-    ({"codec": "libx264rgb", "pix_fmt": "bgr24"}, 10), ({"codec": "mpeg4", "options": {"b": "4M"}}, 4), ({"frames": 1}, 4),
-], ids=["rotated", "full range", "bt709", "rgb", "mpeg4", "one frame"])
+@pytest.mark.parametrize(
+    "options, levels",
+    [
+        ({"rotation": 90}, 4),
+        ({"pix_fmt": "yuvj420p"}, 4),
+        ({"options": {"crf": "5", "x264-params": "colormatrix=bt709"}}, 4),
+        ({"codec": "libx264rgb", "pix_fmt": "bgr24"}, 10),
+        ({"codec": "mpeg4", "options": {"b": "4M"}}, 4),
+        ({"frames": 1}, 4),
+    ],
+    ids=["rotated", "full range", "bt709", "rgb", "mpeg4", "one frame"],
+)
 def test_colours_and_directions_stay(options, levels, tmp_path):
     """Red, green and blue keep their values but for what x264 and, of RGB sources, the coarser colour of 4:2:0 change."""
     source = write_clip(tmp_path / "a.mp4", **{"options": {"crf": "5"}, "frames": 8} | options)

@@ -27,7 +27,12 @@ def shards(tmp_path):
     folder = tmp_path / "tf"
     folder.mkdir()
     write(folder / "a.tfrecord", [sequence_example(**example) for example in synthetic.videos("train", 3)])
-    long = {"id": "long", "labels": [3861, 4, 3862, 4], "rgb": np.full((310, 1024), 200, np.uint8), "audio": np.zeros((310, 128), np.uint8)}
+    long = {
+        "id": "long",
+        "labels": [3861, 4, 3862, 4],
+        "rgb": np.full((310, 1024), 200, np.uint8),
+        "audio": np.zeros((310, 128), np.uint8),
+    }
     write(folder / "b.tfrecord", [sequence_example(**long)])
     return folder
 
@@ -37,7 +42,11 @@ def test_pickles_are_the_old_zoos(shards, tmp_path):
     first, (long,) = old_pickle(tmp_path / "pkl/a.pkl"), old_pickle(tmp_path / "pkl/b.pkl")
     for record, example in zip(first, synthetic.videos("train", 3), strict=True):
         assert list(record) == [b"video", b"feature", b"audio", b"label", b"nframes"]
-        assert (record[b"video"], record[b"label"], record[b"nframes"]) == (example["id"].encode(), example["labels"], len(example["rgb"]))
+        assert (record[b"video"], record[b"label"], record[b"nframes"]) == (
+            example["id"].encode(),
+            example["labels"],
+            len(example["rgb"]),
+        )
         assert record[b"feature"].dtype == np.uint8 and (record[b"feature"] == example["rgb"]).all()
         assert (record[b"audio"] == example["audio"]).all()
     assert (long[b"label"], long[b"nframes"], long[b"feature"].shape) == ([4, 3861], 300, (310, 1024))
@@ -48,7 +57,7 @@ def test_pickles_pass_the_restricted_unpickler_and_are_protocol_2(shards, tmp_pa
     found = unpickle.load(tmp_path / "a.pkl", encoding="bytes")
     assert [record[b"video"] for record in found] == [b"train_00000", b"train_00001", b"train_00002"]
     content = (tmp_path / "a.pkl").read_bytes()
-    assert content[:2] == b"\x80\x02" and b"numpy.core.multiarray" in content       # numpy 1 knows no numpy._core
+    assert content[:2] == b"\x80\x02" and b"numpy.core.multiarray" in content  # numpy 1 knows no numpy._core
     assert len(content) < 1.05 * (shards / "a.tfrecord").stat().st_size
 
 
@@ -97,7 +106,9 @@ def test_both_formats_hold_the_same_videos(tmp_path):
     for form in ("pkl", "tfrecord"):
         lists = synthetic.make(tmp_path / form, form, train=5, val=2, shard=3)
         assert [path.read_text().split() for path in lists] == [
-            [f"train/train0000.{form}", f"train/train0001.{form}"], [f"val/val0000.{form}"]]
+            [f"train/train0000.{form}", f"train/train0001.{form}"],
+            [f"val/val0000.{form}"],
+        ]
     tf2pkl.main([str(tmp_path / "tfrecord/train"), str(tmp_path / "converted")])
     for name in ("train0000.pkl", "train0001.pkl"):
         assert (tmp_path / "converted" / name).read_bytes() == (tmp_path / "pkl/train" / name).read_bytes()
@@ -108,12 +119,14 @@ def test_both_formats_hold_the_same_videos(tmp_path):
 def test_synthetic_videos_repeat_by_seed_and_differ_between_parts():
     def features(*args, **kwargs):
         return [example["rgb"].tobytes() for example in synthetic.videos(*args, **kwargs)]
+
     assert features("train", 4) == features("train", 6)[:4]
     assert not set(features("train", 4)) & {*features("val", 4), *features("train", 4, seed=1)}
 
 
 def test_synthetic_classes_can_be_learnt():
     """A linear fit on mean features scores videos that it has not seen."""
+
     def arrays(part, count):
         examples = list(synthetic.videos(part, count, classes=8))
         labels = np.zeros((count, 8))
@@ -130,18 +143,25 @@ def test_synthetic_classes_can_be_learnt():
     assert metric.result()["gap"] < 0.5
 
 
-@pytest.mark.parametrize("tool, arguments", [
-    ("synthetic.py", ["out", "--format=tfrecord", "--train=2", "--val=1"]),
-    ("tf2pkl.py", ["tf", "out", "--workers=1"]),
-    ("make_list.py", ["tf", "out/train.list"]),
-])
+@pytest.mark.parametrize(
+    "tool, arguments",
+    [
+        ("synthetic.py", ["out", "--format=tfrecord", "--train=2", "--val=1"]),
+        ("tf2pkl.py", ["tf", "out", "--workers=1"]),
+        ("make_list.py", ["tf", "out/train.list"]),
+    ],
+)
 def test_the_tools_run_as_scripts_from_any_folder(shards, tool, arguments):
-    done = subprocess.run([sys.executable, str(TOOLS / tool), *arguments], cwd=shards.parent, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(TOOLS / tool), *arguments], cwd=shards.parent, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert any((shards.parent / "out").iterdir())
 
 
 def test_an_error_is_one_line_with_status_2(tmp_path):
-    done = subprocess.run([sys.executable, str(TOOLS / "make_list.py"), str(tmp_path), "x.list"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(TOOLS / "make_list.py"), str(tmp_path), "x.list"], capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [f"error: DataError: '{tmp_path}' holds no *.pkl and no *.tfrecord shard"]

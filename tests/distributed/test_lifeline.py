@@ -1,4 +1,5 @@
 """Processes end together, each with the reason: two processes that only hold a lifeline."""
+
 import socket
 import subprocess
 import sys
@@ -33,19 +34,30 @@ def free_port():
         return server.getsockname()[1]
 
 
-@pytest.mark.parametrize("rank, said", [(0, "only 1 of 2 processes have come; start the launcher on every host"),
-                                        (1, "process 0 does not answer at '127.0.0.1:")])
+@pytest.mark.parametrize(
+    "rank, said",
+    [
+        (0, "only 1 of 2 processes have come; start the launcher on every host"),
+        (1, "process 0 does not answer at '127.0.0.1:"),
+    ],
+)
 def test_who_waits_in_vain_says_so(rank, said):
     with pytest.raises(ConfigError, match=said):
         Lifeline(rank, 2, [f"127.0.0.1:{free_port()}", "127.0.0.1:1"], 0.5)
 
 
 @pytest.mark.parametrize("fated", [0, 1])
-@pytest.mark.parametrize("fate, said", [("dies", "error: process {} of 2 died"), ("DataError: 'é' is bad", "error: DataError: 'é' is bad"),
-                                        ("done", "went on")])
+@pytest.mark.parametrize(
+    "fate, said",
+    [
+        ("dies", "error: process {} of 2 died"),
+        ("DataError: 'é' is bad", "error: DataError: 'é' is bad"),
+        ("done", "went on"),
+    ],
+)
 def test_the_other_one_learns_why(fated, fate, said):
     words = [sys.executable, "-c", TWO, str(fated), fate, str(free_port())]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert said.format(fated) in done.stdout + done.stderr
-    if fated == 1:                              # then the other one is the one we started
+    if fated == 1:  # then the other one is the one we started
         assert done.returncode == (0 if fate == "done" else 2)

@@ -1,4 +1,5 @@
 """Every old command line parses and does what it says; wrong ones get one sentence and exit status 2."""
+
 import csv
 import json
 import os
@@ -26,44 +27,105 @@ def work(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def keys(work):
-    return tiny.flags({**tiny.TINY, **tiny.lists(work / "clips" / "clips.list"), "MODEL.class_names": work / "names.txt"})
+    return tiny.flags(
+        {**tiny.TINY, **tiny.lists(work / "clips" / "clips.list"), "MODEL.class_names": work / "names.txt"}
+    )
 
 
 @pytest.fixture(scope="module")
 def trained(work, keys):
     """Checkpoints of a one-epoch TSN, made by the old zoo's README command."""
-    process = drivers.start("train.py", "--model_name=TSN", "--config=./configs/tsn.yaml", "--log_interval=10", "--valid_interval=1",
-                            "--use_gpu=True", f"--save_dir={work / 'checkpoints'}", "--fix_random_seed=False", "--pretrain=none", *keys)
+    process = drivers.start(
+        "train.py",
+        "--model_name=TSN",
+        "--config=./configs/tsn.yaml",
+        "--log_interval=10",
+        "--valid_interval=1",
+        "--use_gpu=True",
+        f"--save_dir={work / 'checkpoints'}",
+        "--fix_random_seed=False",
+        "--pretrain=none",
+        *keys,
+    )
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
-    assert "running on the CPU" in output                       # --use_gpu=True on a CPU-only Paddle: a notice, not a crash
+    assert "running on the CPU" in output  # --use_gpu=True on a CPU-only Paddle: a notice, not a crash
     return work / "checkpoints"
 
 
-@pytest.mark.parametrize("words", [
-    ["--model_name=STNET", "--config=./configs/stnet.txt", "--log_interval=10", "--valid_interval=1", "--pretrain=none"],
-    ["--model-name=stnet", "--config=configs/stnet.txt", "--epoch=1", "--log-interval=10", "--valid-interval=0", "--pretrain=none",
-     "--no-use-pyreader", "--no-memory-optimize"],
-    ["--model_name", "TSN", "--epoch-num", "1", "--learning-rate", "0.02", "--batch-size", "2", "--use-gpu", "False", "--pretrain", "none",
-     "--enable_ce=True"],
-], ids=["v1.4", "v1.3", "spaces"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [
+            "--model_name=STNET",
+            "--config=./configs/stnet.txt",
+            "--log_interval=10",
+            "--valid_interval=1",
+            "--pretrain=none",
+        ],
+        [
+            "--model-name=stnet",
+            "--config=configs/stnet.txt",
+            "--epoch=1",
+            "--log-interval=10",
+            "--valid-interval=0",
+            "--pretrain=none",
+            "--no-use-pyreader",
+            "--no-memory-optimize",
+        ],
+        [
+            "--model_name",
+            "TSN",
+            "--epoch-num",
+            "1",
+            "--learning-rate",
+            "0.02",
+            "--batch-size",
+            "2",
+            "--use-gpu",
+            "False",
+            "--pretrain",
+            "none",
+            "--enable_ce=True",
+        ],
+    ],
+    ids=["v1.4", "v1.3", "spaces"],
+)
 def test_train(words, keys, tmp_path, capsys):
     code, output = drivers.status(capsys, "train.py", f"--save_dir={tmp_path}", *keys, *words)
     assert code == 0, output
     name = "TSN" if "TSN" in words else "STNET"
-    assert {f"{name}_epoch0.pdparams", f"{name}_epoch0.pdopt", f"{name}_epoch0.json"} <= {path.name for path in tmp_path.iterdir()}
-    assert "[TRAIN] Epoch 0, iter 0 \tLoss: " in output and "top1_acc: " in output and "Epoch 0 training finished, average time: " in output
+    assert {f"{name}_epoch0.pdparams", f"{name}_epoch0.pdopt", f"{name}_epoch0.json"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+    assert (
+        "[TRAIN] Epoch 0, iter 0 \tLoss: " in output
+        and "top1_acc: " in output
+        and "Epoch 0 training finished, average time: " in output
+    )
     assert ("[TEST] Finish\tLoss: " in output) == ("--valid-interval=0" not in words)
 
 
 @pytest.mark.parametrize("program", ["test.py", "eval.py"])
 def test_test(program, trained, work, keys, tmp_path, capsys):
-    code, output = drivers.status(capsys, program, "--model_name=TSN", "--config=./configs/tsn.yaml", "--log_interval=1",
-                                  f"--weights={trained / 'TSN_best'}", "--use_gpu=False", f"--save_dir={tmp_path}", *keys)
+    code, output = drivers.status(
+        capsys,
+        program,
+        "--model_name=TSN",
+        "--config=./configs/tsn.yaml",
+        "--log_interval=1",
+        f"--weights={trained / 'TSN_best'}",
+        "--use_gpu=False",
+        f"--save_dir={tmp_path}",
+        *keys,
+    )
     assert code == 0, output
     assert "[EVAL] Batch 0\tLoss: " in output and "[EVAL] eval finished. " in output and "scored 4 of 4" in output
     rows = list(csv.DictReader((tmp_path / "TSN_per_class.csv").open(encoding="utf-8")))
-    assert [row["name"] for row in rows] == ["dark room", "bright room"] and [row["clips"] for row in rows] == ["2", "2"]
+    assert [row["name"] for row in rows] == ["dark room", "bright room"] and [row["clips"] for row in rows] == [
+        "2",
+        "2",
+    ]
     result = json.loads((tmp_path / "TSN_test_result.json").read_text())
     assert result["scored"] == result["listed"] == 4 and set(result) >= {"loss", "top1", "top2"}
 
@@ -71,14 +133,26 @@ def test_test(program, trained, work, keys, tmp_path, capsys):
 @pytest.mark.parametrize("program", ["infer.py", "predict.py"])
 def test_infer_from_a_list(program, trained, work, tmp_path, capsys):
     """Without a --config the checkpoint brings its own, and the names with it."""
-    code, output = drivers.status(capsys, program, "--model_name=tsn", "--log_interval=1", f"--weights={trained / 'TSN_best.pdparams'}",
-                                  f"--filelist={work / 'clips' / 'clips.list'}", "--video_path=", f"--save_dir={tmp_path}")
+    code, output = drivers.status(
+        capsys,
+        program,
+        "--model_name=tsn",
+        "--log_interval=1",
+        f"--weights={trained / 'TSN_best.pdparams'}",
+        f"--filelist={work / 'clips' / 'clips.list'}",
+        "--video_path=",
+        f"--save_dir={tmp_path}",
+    )
     assert code == 0, output
     with open(tmp_path / "TSN_infer_result", "rb") as file:
         results = pickle.load(file)
     assert [row[0] for row in results] == [f"clip {i} (é).mp4" for i in range(4)]
     name, probabilities, indices = results[0]
-    assert sorted(indices) == [0, 1] and probabilities == sorted(probabilities, reverse=True) and sum(probabilities) == pytest.approx(1)
+    assert (
+        sorted(indices) == [0, 1]
+        and probabilities == sorted(probabilities, reverse=True)
+        and sum(probabilities) == pytest.approx(1)
+    )
     rows = list(csv.DictReader((tmp_path / "TSN_infer_result.csv").open(encoding="utf-8")))
     assert rows[0]["name"] in ("dark room", "bright room") and len(rows) == 8
     assert json.loads((tmp_path / "TSN_infer_result.json").read_text(encoding="utf-8"))[0]["indices"] == indices
@@ -88,9 +162,19 @@ def test_infer_from_a_list(program, trained, work, tmp_path, capsys):
 def test_infer_files_and_folders_and_report_the_broken_ones(trained, work, tmp_path, capsys):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"not a video")
-    code, output = drivers.status(capsys, "infer.py", f"--weights={trained}", "--model_name=TSN", f"--video_path={work / 'clips'}",
-                                  f"--video_path={broken}", f"--save_dir={tmp_path}", "--infer_topk=1")
-    assert code == 1 and "classified 4 of 5" in output and output.count("not classified: ") == 1 and str(broken) in output
+    code, output = drivers.status(
+        capsys,
+        "infer.py",
+        f"--weights={trained}",
+        "--model_name=TSN",
+        f"--video_path={work / 'clips'}",
+        f"--video_path={broken}",
+        f"--save_dir={tmp_path}",
+        "--infer_topk=1",
+    )
+    assert (
+        code == 1 and "classified 4 of 5" in output and output.count("not classified: ") == 1 and str(broken) in output
+    )
     rows = json.loads((tmp_path / "TSN_infer_result.json").read_text(encoding="utf-8"))
     assert len(rows) == 5 and "error" in rows[4] and len(rows[0]["indices"]) == 1
 
@@ -101,11 +185,27 @@ def test_broken_clips_in_a_list_are_counted(trained, work, keys, tmp_path, capsy
     (folder / "bad one.mp4").write_bytes(b"")
     path.write_text("bad one.mp4 0\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
     overrides = tiny.flags(tiny.lists(path))
-    code, output = drivers.status(capsys, "test.py", "--model_name=TSN", f"--weights={trained / 'TSN_best'}", f"--save_dir={tmp_path}",
-                                  *keys, *overrides)
+    code, output = drivers.status(
+        capsys,
+        "test.py",
+        "--model_name=TSN",
+        f"--weights={trained / 'TSN_best'}",
+        f"--save_dir={tmp_path}",
+        *keys,
+        *overrides,
+    )
     assert code == 1 and "scored 4 of 5" in output
-    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={tmp_path}", *keys, *overrides,
-                                  "-o", "TRAIN.batch_size=1")
+    code, output = drivers.status(
+        capsys,
+        "train.py",
+        "--model_name=TSN",
+        "--pretrain=none",
+        f"--save_dir={tmp_path}",
+        *keys,
+        *overrides,
+        "-o",
+        "TRAIN.batch_size=1",
+    )
     assert code == 0 and "1 of 5 train samples cannot be read" in output
     rows = list(csv.DictReader((tmp_path / "bad_samples.csv").open(encoding="utf-8")))
     assert {(row["list"], row["sample"]) for row in rows} == {("train", "bad one.mp4"), ("valid", "bad one.mp4")}
@@ -115,49 +215,92 @@ def test_an_unreadable_validation_list_costs_no_epoch(keys, tmp_path, capsys):
     broken = tmp_path / "broken.list"
     (tmp_path / "broken.mp4").write_bytes(b"no clip")
     broken.write_text("broken.mp4 0\n")
-    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={tmp_path / 'save'}", *keys,
-                                  "-o", f"VALID.filelist={broken}")
-    assert code == 2 and "nothing was scored: none of the 1 listed samples can be read" in output and "broken.mp4" in output
+    code, output = drivers.status(
+        capsys,
+        "train.py",
+        "--model_name=TSN",
+        "--pretrain=none",
+        f"--save_dir={tmp_path / 'save'}",
+        *keys,
+        "-o",
+        f"VALID.filelist={broken}",
+    )
+    assert (
+        code == 2
+        and "nothing was scored: none of the 1 listed samples can be read" in output
+        and "broken.mp4" in output
+    )
     assert (tmp_path / "save" / "TSN_epoch0.json").exists() and (tmp_path / "save" / "bad_samples.csv").exists()
 
 
-@pytest.mark.parametrize("words, message", [
-    (["train.py", "--model_name=stnett"], "unknown model 'stnett'; did you mean 'STNET'?"),
-    (["train.py", "--model_nam=TSN", "--modle_name=TSN"], "did you mean --model_name?"),
-    (["train.py", "--model_name=TSN", "--use_gpu=perhaps"], "'perhaps' is neither True nor False"),
-    (["train.py", "--model_name=TSN", "-o", "TRAIN.batch_sise=2"], "did you mean 'batch_size'?"),
-    (["train.py", "--model_name=TSN", "-o", "epoch"], "expected SECTION.key=value"),
-    (["train.py", "--model_name=TSN", "-o", "TRAIN.filelist=nowhere.list"], "'nowhere.list' does not exist (asked for by TRAIN.filelist)"),
-    (["test.py", "--model_name=TSN", "--weights=nowhere"], "nowhere"),
-    (["infer.py", "--model_name=TSN", "--video_path=README.md"], "--weights is not given, and the released weights of TSN know 400"),
-    (["infer.py", "--model_name=TSN", "--infer_topk=0"], "'0' is not a whole number of at least 1"),
-    (["train.py", "--model_name=TSN", "--pretrain=none", "--save_dir=README.md"], "--save_dir 'README.md' cannot be made a folder"),
-    (["test.py", "--model_name=TSN", "--save_dir=README.md/x"], "--save_dir 'README.md/x' cannot be made a folder"),
-    (["infer.py", "--config=nowhere.yaml"], "'nowhere.yaml' does not exist"),
-    (["infer.py", "--config=configs"], "--config 'configs' is a folder"),
-    (["test.py", "--model_name=TSN", "--weights="], "'' is empty; give a path or an address, or leave the flag out"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["train.py", "--model_name=stnett"], "unknown model 'stnett'; did you mean 'STNET'?"),
+        (["train.py", "--model_nam=TSN", "--modle_name=TSN"], "did you mean --model_name?"),
+        (["train.py", "--model_name=TSN", "--use_gpu=perhaps"], "'perhaps' is neither True nor False"),
+        (["train.py", "--model_name=TSN", "-o", "TRAIN.batch_sise=2"], "did you mean 'batch_size'?"),
+        (["train.py", "--model_name=TSN", "-o", "epoch"], "expected SECTION.key=value"),
+        (
+            ["train.py", "--model_name=TSN", "-o", "TRAIN.filelist=nowhere.list"],
+            "'nowhere.list' does not exist (asked for by TRAIN.filelist)",
+        ),
+        (["test.py", "--model_name=TSN", "--weights=nowhere"], "nowhere"),
+        (
+            ["infer.py", "--model_name=TSN", "--video_path=README.md"],
+            "--weights is not given, and the released weights of TSN know 400",
+        ),
+        (["infer.py", "--model_name=TSN", "--infer_topk=0"], "'0' is not a whole number of at least 1"),
+        (
+            ["train.py", "--model_name=TSN", "--pretrain=none", "--save_dir=README.md"],
+            "--save_dir 'README.md' cannot be made a folder",
+        ),
+        (["test.py", "--model_name=TSN", "--save_dir=README.md/x"], "--save_dir 'README.md/x' cannot be made a folder"),
+        (["infer.py", "--config=nowhere.yaml"], "'nowhere.yaml' does not exist"),
+        (["infer.py", "--config=configs"], "--config 'configs' is a folder"),
+        (
+            ["test.py", "--model_name=TSN", "--weights="],
+            "'' is empty; give a path or an address, or leave the flag out",
+        ),
+    ],
+)
 def test_wrong_command_lines(words, message, keys, capsys):
     extra = [] if "TRAIN.filelist=nowhere.list" in words else keys
     code, output = drivers.status(capsys, words[0], *extra, *words[1:])
     assert code == 2 and message in output and "Traceback" not in output
 
 
-@pytest.mark.parametrize("words, message", [
-    (["train.py", "--resume=no/where"], "weights 'no/where' do not exist"),
-    (["train.py", "--pretrain=no/where"], "weights 'no/where' do not exist"),
-    (["test.py", "--weights=no/where"], "weights 'no/where' do not exist"),
-    (["infer.py", "--weights=no/where"], "weights 'no/where' do not exist"),
-    (["infer.py", "--weights={trained}", "--video_path=no/where"], "--video_path 'no/where' does not exist"),
-    (["infer.py", "--weights={trained}", "-o", "INFER.filelist=no/where"],
-     "list 'no/where' does not exist (asked for by INFER.filelist); give --video_path with clips or a folder, or --filelist with a list"),
-    (["test.py", "--weights={trained}", "-o", "TEST.filelist={pipe}"], "list '{pipe}' is a pipe or a device; expected a file"),
-    (["test.py", "--weights={trained}", "-o", "TEST.filelist=/dev/zero"], "list '/dev/zero' is a pipe or a device"),
-    (["infer.py", "--weights={trained}", "--model_name=STNET"], "holds checkpoints of TSN, none of STNET; name one, such as '"),
-    (["infer.py", "--weights=no/where", "--model_name="], "weights 'no/where' do not exist"),
-    (["train.py", "--resume={weights}", "--model_name="], "which model? '{weights}' does not say (checkpoints of this zoo do); give "),
-])
-def test_what_is_missing_is_noticed_before_a_graph_is_built(words, message, keys, trained, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["train.py", "--resume=no/where"], "weights 'no/where' do not exist"),
+        (["train.py", "--pretrain=no/where"], "weights 'no/where' do not exist"),
+        (["test.py", "--weights=no/where"], "weights 'no/where' do not exist"),
+        (["infer.py", "--weights=no/where"], "weights 'no/where' do not exist"),
+        (["infer.py", "--weights={trained}", "--video_path=no/where"], "--video_path 'no/where' does not exist"),
+        (
+            ["infer.py", "--weights={trained}", "-o", "INFER.filelist=no/where"],
+            "list 'no/where' does not exist (asked for by INFER.filelist); give --video_path with clips or a folder, or --filelist with a list",
+        ),
+        (
+            ["test.py", "--weights={trained}", "-o", "TEST.filelist={pipe}"],
+            "list '{pipe}' is a pipe or a device; expected a file",
+        ),
+        (["test.py", "--weights={trained}", "-o", "TEST.filelist=/dev/zero"], "list '/dev/zero' is a pipe or a device"),
+        (
+            ["infer.py", "--weights={trained}", "--model_name=STNET"],
+            "holds checkpoints of TSN, none of STNET; name one, such as '",
+        ),
+        (["infer.py", "--weights=no/where", "--model_name="], "weights 'no/where' do not exist"),
+        (
+            ["train.py", "--resume={weights}", "--model_name="],
+            "which model? '{weights}' does not say (checkpoints of this zoo do); give ",
+        ),
+    ],
+)
+def test_what_is_missing_is_noticed_before_a_graph_is_built(
+    words, message, keys, trained, tmp_path, capsys, monkeypatch
+):
     built = []
     monkeypatch.setattr(Graph, "__init__", lambda *_, **__: built.append(1))
     os.mkfifo(tmp_path / "pipe")
@@ -172,20 +315,31 @@ def test_names_that_are_no_text(trained, work, tmp_path):
     """A file's name may be bytes that no screen can show; its results are written all the same."""
     clip = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
     shutil.copyfile(work / "clips" / "clip 0 (é).mp4", clip)
-    process = drivers.start("infer.py", f"--weights={trained}", f"--video_path={tmp_path}", f"--save_dir={tmp_path / 'out'}")
+    process = drivers.start(
+        "infer.py", f"--weights={trained}", f"--video_path={tmp_path}", f"--save_dir={tmp_path / 'out'}"
+    )
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0 and "caf\\udce9.mp4 , topk(2)" in output, output
-    row, = json.loads((tmp_path / "out" / "TSN_infer_result.json").read_text(encoding="utf-8"))
+    (row,) = json.loads((tmp_path / "out" / "TSN_infer_result.json").read_text(encoding="utf-8"))
     assert os.fsencode(row["id"]) == clip and len(row["names"]) == 2
 
 
 def test_results_that_cannot_be_written(trained, work, tmp_path, capsys, monkeypatch):
     """One sentence, not a traceback; and `| head` ends a program in silence."""
-    for program, words, name in (("infer.py", [f"--video_path={work / 'clips'}"], "TSN_infer_result"),
-                                 ("test.py", ["-o", f"TEST.filelist={work / 'clips' / 'clips.list'}"], "TSN_per_class.csv")):
+    for program, words, name in (
+        ("infer.py", [f"--video_path={work / 'clips'}"], "TSN_infer_result"),
+        ("test.py", ["-o", f"TEST.filelist={work / 'clips' / 'clips.list'}"], "TSN_per_class.csv"),
+    ):
         (tmp_path / program / name / "in the way").mkdir(parents=True)
-        code, output = drivers.status(capsys, program, f"--weights={trained}", f"--save_dir={tmp_path / program}", *words)
-        assert code == 2 and f"{name}' cannot be written (" in output and "name another --save_dir" in output and "Traceback" not in output
+        code, output = drivers.status(
+            capsys, program, f"--weights={trained}", f"--save_dir={tmp_path / program}", *words
+        )
+        assert (
+            code == 2
+            and f"{name}' cannot be written (" in output
+            and "name another --save_dir" in output
+            and "Traceback" not in output
+        )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     line = f"{sys.executable} {goldens.ROOT / 'infer.py'} --weights={trained} --video_path='{work / 'clips'}' --save_dir=~/out"
@@ -194,23 +348,36 @@ def test_results_that_cannot_be_written(trained, work, tmp_path, capsys, monkeyp
 
 
 def test_a_finished_training_says_so(trained, keys, tmp_path, capsys):
-    code, output = drivers.status(capsys, "train.py", f"--resume={trained}", "--epoch=1", f"--save_dir={tmp_path}", *keys)
+    code, output = drivers.status(
+        capsys, "train.py", f"--resume={trained}", "--epoch=1", f"--save_dir={tmp_path}", *keys
+    )
     assert code == 0 and "nothing to do: 1 of TRAIN.epoch '1' epochs are done; raise it with --epoch" in output, output
-    assert f"weights '{trained / 'TSN_latest'}': loaded 267 of 267" in output and f"epoch 0, stays in '{trained}'" in output
+    assert (
+        f"weights '{trained / 'TSN_latest'}': loaded 267 of 267" in output
+        and f"epoch 0, stays in '{trained}'" in output
+    )
 
 
 def test_a_lost_optimizer_is_not_passed_over(trained, keys, tmp_path, capsys):
     parameters, _, state = checkpoint.load(trained / "TSN_latest")
     checkpoint.save(tmp_path / "TSN_latest", parameters, {}, state)
-    code, output = drivers.status(capsys, "train.py", f"--resume={tmp_path}", "--epoch=1", f"--save_dir={tmp_path}", *keys)
+    code, output = drivers.status(
+        capsys, "train.py", f"--resume={tmp_path}", "--epoch=1", f"--save_dir={tmp_path}", *keys
+    )
     assert code == 0 and "lacks 161 of 161 tensors of the optimizer, which start anew: " in output, output
 
 
 def test_a_listed_folder_is_called_one(trained, tmp_path, capsys):
     (tmp_path / "clips").mkdir()
     (tmp_path / "infer.list").write_text("clips\n")
-    code, output = drivers.status(capsys, "infer.py", f"--weights={trained}", "--model_name=TSN", f"--filelist={tmp_path / 'infer.list'}",
-                                  f"--save_dir={tmp_path}")
+    code, output = drivers.status(
+        capsys,
+        "infer.py",
+        f"--weights={trained}",
+        "--model_name=TSN",
+        f"--filelist={tmp_path / 'infer.list'}",
+        f"--save_dir={tmp_path}",
+    )
     assert code == 1 and "is a folder; expected a file" in output
 
 
@@ -219,14 +386,24 @@ def test_interrupting_leaves_one_sentence_and_no_half_results(program, ready, tr
     lines = (work / "clips" / "clips.list").read_text(encoding="utf-8").splitlines()
     (work / "clips" / "long.list").write_text("\n".join(lines * 5000) + "\n", encoding="utf-8")
     section = program.removesuffix(".py").upper()
-    process = drivers.start(program, "--model_name=TSN", f"--weights={trained / 'TSN_best'}", f"--save_dir={tmp_path}", "-o",
-                            f"{section}.filelist={work / 'clips' / 'long.list'}")
+    process = drivers.start(
+        program,
+        "--model_name=TSN",
+        f"--weights={trained / 'TSN_best'}",
+        f"--save_dir={tmp_path}",
+        "-o",
+        f"{section}.filelist={work / 'clips' / 'long.list'}",
+    )
     for line in process.stdout:
         if ready in line:
             break
     process.send_signal(signal.SIGINT)
     output = process.communicate(timeout=60)[0]
-    assert process.returncode == 130 and "Traceback" not in output and output.rstrip().splitlines()[-1].startswith("interrupted: "), output
+    assert (
+        process.returncode == 130
+        and "Traceback" not in output
+        and output.rstrip().splitlines()[-1].startswith("interrupted: ")
+    ), output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -235,8 +412,9 @@ def test_weights_of_another_class_count(trained, work, keys, tmp_path, capsys):
     three = [*keys, "-o", "MODEL.num_classes=3", "-o", "MODEL.class_names=None"]
     code, output = drivers.status(capsys, "test.py", "--model_name=TSN", f"--weights={trained / 'TSN_best'}", *three)
     assert code == 2 and "another number of classes" in output and "fc_0.w_0" in output
-    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", f"--resume={trained / 'TSN_best'}",
-                                  f"--save_dir={tmp_path}", *three)
+    code, output = drivers.status(
+        capsys, "train.py", "--model_name=TSN", f"--resume={trained / 'TSN_best'}", f"--save_dir={tmp_path}", *three
+    )
     assert code == 0 and "the classifier starts anew" in output and "fc_0.w_0 [2048, 2] -> [2048, 3]" in output
 
 
@@ -251,8 +429,11 @@ def test_help(program, capsys):
     assert code == 0 and "--model_name" in output and "python " + program in output
 
 
-@pytest.mark.parametrize("mode, program", [("train", "train.py"), ("test", "test.py"), ("infer", "infer.py"), ("infer", "export.py")])
+@pytest.mark.parametrize(
+    "mode, program", [("train", "train.py"), ("test", "test.py"), ("infer", "infer.py"), ("infer", "export.py")]
+)
 def test_summary_needs_neither_data_nor_weights(mode, program, capsys):
-    code, output = drivers.status(capsys, program, "--model_name=tsn", "--summary", "-o", f"{mode}.seg_num=2",
-                                  "-o", f"{mode}.filelist=no.list")
+    code, output = drivers.status(
+        capsys, program, "--model_name=tsn", "--summary", "-o", f"{mode}.seg_num=2", "-o", f"{mode}.filelist=no.list"
+    )
     assert code == 0 and f"TSN, {mode}: 24,327,632 trained parameters, 8.1" in output and "97.5 MB of weights" in output

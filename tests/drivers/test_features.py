@@ -1,4 +1,5 @@
 """The three feature models through every command: both kinds of shards, scores of several classes a video, exact resuming."""
+
 import csv
 import json
 import logging
@@ -27,14 +28,29 @@ def data(tmp_path_factory):
     rows = [f'{i},10,/m/{i},{"" if i == 2 else f"Thing {i}"},https://x,,,,"one, two\nthree"' for i in range(CLASSES)]
     header = "Index,TrainVideoCount,KnowledgeGraphId,Name,WikiUrl,Vertical1,Vertical2,Vertical3,WikiDescription"
     (folder / "vocabulary.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-    return {"train": train, "val": val, "vocabulary": folder / "vocabulary.csv", "val shard": folder / "tf/val/val0000.tfrecord"}
+    return {
+        "train": train,
+        "val": val,
+        "vocabulary": folder / "vocabulary.csv",
+        "val shard": folder / "tf/val/val0000.tfrecord",
+    }
 
 
 def keys(name, data):
-    lists = {f"{section}.filelist": data["train" if section == "TRAIN" else "val"] for section in ("TRAIN", "VALID", "TEST", "INFER")}
+    lists = {
+        f"{section}.filelist": data["train" if section == "TRAIN" else "val"]
+        for section in ("TRAIN", "VALID", "TEST", "INFER")
+    }
     sizes = {f"{section}.batch_size": 4 for section in ("TRAIN", "VALID", "TEST", "INFER")}
-    return {**tiny.FEATURES[name], **lists, **sizes, "MODEL.num_classes": CLASSES, "MODEL.topk": 5, "MODEL.class_names": data["vocabulary"],
-            "TRAIN.epoch": 1}
+    return {
+        **tiny.FEATURES[name],
+        **lists,
+        **sizes,
+        "MODEL.num_classes": CLASSES,
+        "MODEL.topk": 5,
+        "MODEL.class_names": data["vocabulary"],
+        "TRAIN.epoch": 1,
+    }
 
 
 def train(name, data, save_dir, resume=None, **overrides):
@@ -52,15 +68,26 @@ def trained(request, data, tmp_path_factory):
     return request.param, save_dir / f"{request.param}_epoch0"
 
 
-any_model = pytest.mark.parametrize("trained", ["AttentionCluster"], indirect=True)       # where they share all the code
+any_model = pytest.mark.parametrize("trained", ["AttentionCluster"], indirect=True)  # where they share all the code
 
 
 def test_train(data, tmp_path, capsys):
     name = "AttentionCluster"
-    code, output = drivers.status(capsys, "train.py", f"--model_name={name.lower()}", f"--save_dir={tmp_path}", "--log_interval=1",
-                                  *tiny.flags(keys(name, data)))
+    code, output = drivers.status(
+        capsys,
+        "train.py",
+        f"--model_name={name.lower()}",
+        f"--save_dir={tmp_path}",
+        "--log_interval=1",
+        *tiny.flags(keys(name, data)),
+    )
     assert code == 0, output
-    assert "[TRAIN] Epoch 0, iter 0  , loss = " in output and "Hit@1 = " in output and "PERR = " in output and "GAP = " in output
+    assert (
+        "[TRAIN] Epoch 0, iter 0  , loss = " in output
+        and "Hit@1 = " in output
+        and "PERR = " in output
+        and "GAP = " in output
+    )
     assert "[TEST] Finish\tavg_hit_at_one: " in output and "\tgap:" in output and "scored 7 of 7" in output
     assert "the best so far: valid_gap" in output
     state = json.loads((tmp_path / f"{name}_best.json").read_text(encoding="utf-8"))
@@ -84,10 +111,14 @@ def test_two_epochs_are_one_and_a_resumed_one(trained, data, tmp_path):
 def test_test(trained, tmp_path, capsys):
     """The checkpoint brings configuration and names; the short last batch is scored (quirk 11)."""
     name, weights = trained
-    code, output = drivers.status(capsys, "test.py", f"--model_name={name}", f"--weights={weights}", f"--save_dir={tmp_path}")
+    code, output = drivers.status(
+        capsys, "test.py", f"--model_name={name}", f"--weights={weights}", f"--save_dir={tmp_path}"
+    )
     assert code == 0 and "[EVAL] eval finished. \tavg_hit_at_one: " in output and "scored 7 of 7" in output, output
     rows = list(csv.DictReader((tmp_path / f"{name}_per_class.csv").open(encoding="utf-8")))
-    counts = np.bincount(sum((example["labels"] for example in synthetic.videos("val", 7, CLASSES, 5)), []), minlength=CLASSES)
+    counts = np.bincount(
+        sum((example["labels"] for example in synthetic.videos("val", 7, CLASSES, 5)), []), minlength=CLASSES
+    )
     assert [row["name"] for row in rows][:3] == ["Thing 0", "Thing 1", "/m/2"]
     assert [int(row["videos"]) for row in rows] == counts.tolist()
     assert all((row["average_precision"] == "") == (row["videos"] == "0") for row in rows)
@@ -98,8 +129,15 @@ def test_test(trained, tmp_path, capsys):
 
 def test_infer_from_the_list_and_from_arrays(trained, data, tmp_path, capsys):
     name, weights = trained
-    code, output = drivers.status(capsys, "infer.py", f"--model_name={name}", f"--weights={weights}", f"--save_dir={tmp_path}",
-                                  "--infer_topk=6", "--video_path=")
+    code, output = drivers.status(
+        capsys,
+        "infer.py",
+        f"--model_name={name}",
+        f"--weights={weights}",
+        f"--save_dir={tmp_path}",
+        "--infer_topk=6",
+        "--video_path=",
+    )
     assert code == 0 and "classified 7 of 7" in output and "class: Thing " in output, output
     with open(tmp_path / f"{name}_infer_result", "rb") as file:
         results = pickle.load(file)
@@ -108,11 +146,15 @@ def test_infer_from_the_list_and_from_arrays(trained, data, tmp_path, capsys):
 
     videos = [parse_sequence_example(record) for record in records(data["val shard"])]
     predictor = Predictor(name, weights=weights)
-    stored = predictor.run({feature: [video[feature] for video in videos] for feature in ("rgb", "audio")})["probabilities"]
+    stored = predictor.run({feature: [video[feature] for video in videos] for feature in ("rgb", "audio")})[
+        "probabilities"
+    ]
     offset = 2 if name == "NEXTVLAD" else 2 - 4 / 512
-    floats = {"rgb": [video["rgb"] * (4 / 255) - offset for video in videos],
-              "audio": [video["audio"] * (4 / 255) - (2 - 4 / 512) for video in videos]}
-    for row, (_, probabilities, classes) in enumerate(results[:len(videos)]):
+    floats = {
+        "rgb": [video["rgb"] * (4 / 255) - offset for video in videos],
+        "audio": [video["audio"] * (4 / 255) - (2 - 4 / 512) for video in videos],
+    }
+    for row, (_, probabilities, classes) in enumerate(results[: len(videos)]):
         np.testing.assert_allclose(stored[row, classes], probabilities, atol=1e-5)
     np.testing.assert_allclose(predictor.run(floats)["probabilities"], stored, atol=1e-5)
 
@@ -140,11 +182,18 @@ def test_bad_videos_and_shards_are_counted_and_listed(trained, data, tmp_path, c
     path.write_text("cut.tfrecord\nkinetics.pkl\ngood.tfrecord\n", encoding="utf-8")
     words = [f"--model_name={name}", f"--weights={weights}", f"--save_dir={tmp_path}"]
     code, output = drivers.status(capsys, "test.py", *words, "-o", f"TEST.filelist={path}")
-    assert code == 1 and "scored 7 of 9" in output and "the file ends inside the record" in output and "is a Kinetics clip" in output
+    assert (
+        code == 1
+        and "scored 7 of 9" in output
+        and "the file ends inside the record" in output
+        and "is a Kinetics clip" in output
+    )
     code, output = drivers.status(capsys, "infer.py", *words, f"--filelist={path}")
     assert code == 1 and "classified 7 of 9" in output and output.count("not classified: ") == 2
     with caplog.at_level(logging.WARNING, "zoo"):
-        train(name, {**data, "train": path}, tmp_path, **{"TRAIN.batch_size": 3})      # 9 of 9 are visited, whatever the seed
+        train(
+            name, {**data, "train": path}, tmp_path, **{"TRAIN.batch_size": 3}
+        )  # 9 of 9 are visited, whatever the seed
     rows = list(csv.DictReader((tmp_path / "bad_samples.csv").open(encoding="utf-8")))
     assert [row["sample"] for row in rows] == ["cut.tfrecord, record 3", "kinetics.pkl"]
 
@@ -160,6 +209,11 @@ def test_nextvlad_says_where_eigenvalues_come_from_and_weights_need_none(data, t
 
 
 def test_too_few_classes_for_the_labels(data, tmp_path, capsys):
-    code, output = drivers.status(capsys, "train.py", "--model_name=AttentionCluster", f"--save_dir={tmp_path}",
-                                  *tiny.flags({**keys("AttentionCluster", data), "MODEL.num_classes": 2, "MODEL.class_names": None}))
+    code, output = drivers.status(
+        capsys,
+        "train.py",
+        "--model_name=AttentionCluster",
+        f"--save_dir={tmp_path}",
+        *tiny.flags({**keys("AttentionCluster", data), "MODEL.num_classes": 2, "MODEL.class_names": None}),
+    )
     assert code == 2 and "training samples cannot be read, more than half: " in output and "is not in 0..1" in output

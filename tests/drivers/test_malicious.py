@@ -1,4 +1,5 @@
 """A pickle that would run code is refused wherever it is given, and nothing of it runs."""
+
 import io
 import json
 import pickle
@@ -48,7 +49,9 @@ def as_tar(folder, payload):
 def as_npz(folder, payload):
     path = folder / "evil.npz"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("fc_0.w_0.npy", b"\x93NUMPY\x01\x00\x36\x00{'descr': '|O', 'fortran_order': False, 'shape': ()}\n" + payload)
+        archive.writestr(
+            "fc_0.w_0.npy", b"\x93NUMPY\x01\x00\x36\x00{'descr': '|O', 'fortran_order': False, 'shape': ()}\n" + payload
+        )
     return path
 
 
@@ -76,13 +79,25 @@ def test_the_payload_works(tmp_path, payload):
     assert (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("option, disguise", [
-    *(("--weights", disguise) for disguise in (as_pickle, as_torch, as_tar, as_npz, as_folder)),
-    ("--resume", as_pickle), ("--resume", as_tar), ("--pretrain", as_torch), ("--pretrain", as_folder),
-])
+@pytest.mark.parametrize(
+    "option, disguise",
+    [
+        *(("--weights", disguise) for disguise in (as_pickle, as_torch, as_tar, as_npz, as_folder)),
+        ("--resume", as_pickle),
+        ("--resume", as_tar),
+        ("--pretrain", as_torch),
+        ("--pretrain", as_folder),
+    ],
+)
 def test_weights(option, disguise, keys, tmp_path, payload, capsys):
-    program = ["train.py", f"--save_dir={tmp_path / 'checkpoints'}"] if option != "--weights" else ["test.py", f"--save_dir={tmp_path}"]
-    code, output = drivers.status(capsys, *program, "--model_name=TSN", f"{option}={disguise(tmp_path, payload)}", *keys)
+    program = (
+        ["train.py", f"--save_dir={tmp_path / 'checkpoints'}"]
+        if option != "--weights"
+        else ["test.py", f"--save_dir={tmp_path}"]
+    )
+    code, output = drivers.status(
+        capsys, *program, "--model_name=TSN", f"{option}={disguise(tmp_path, payload)}", *keys
+    )
     assert code == 2 and "evil" in output and ("refused" in output or "Python objects" in output)
     assert not (tmp_path / "ran").exists() and not list((tmp_path / "checkpoints").glob("*"))
 
@@ -93,16 +108,36 @@ def test_companions_of_a_checkpoint(keys, tmp_path, payload, capsys):
     for ending, data in ((".pdparams", good), (".pdopt", payload)):
         (tmp_path / f"TSN_latest{ending}").write_bytes(data)
     sums = {".pdparams": zlib.crc32(good), ".pdopt": zlib.crc32(payload)}
-    state = {"format": 1, "epoch": 0, "batch": 0, "seed": 1, "steps_per_epoch": 2, "best": None, "history": [], "class_names": [],
-             "config": {}, "crc32": sums}
+    state = {
+        "format": 1,
+        "epoch": 0,
+        "batch": 0,
+        "seed": 1,
+        "steps_per_epoch": 2,
+        "best": None,
+        "history": [],
+        "class_names": [],
+        "config": {},
+        "crc32": sums,
+    }
     (tmp_path / "TSN_latest.json").write_text(json.dumps(state))
-    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", f"--resume={tmp_path}", f"--save_dir={tmp_path}", *keys)
+    code, output = drivers.status(
+        capsys, "train.py", "--model_name=TSN", f"--resume={tmp_path}", f"--save_dir={tmp_path}", *keys
+    )
     assert code == 2 and "TSN_latest.pdopt" in output and "refused" in output and not (tmp_path / "ran").exists()
 
 
 def test_kinetics_pickles_of_a_list(keys, tmp_path, payload, capsys):
     (tmp_path / "clip.pkl").write_bytes(payload)
     (tmp_path / "evil.list").write_text("clip.pkl\nclip.pkl\n")
-    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={tmp_path}", *keys,
-                                  "-o", f"TRAIN.filelist={tmp_path / 'evil.list'}")
+    code, output = drivers.status(
+        capsys,
+        "train.py",
+        "--model_name=TSN",
+        "--pretrain=none",
+        f"--save_dir={tmp_path}",
+        *keys,
+        "-o",
+        f"TRAIN.filelist={tmp_path / 'evil.list'}",
+    )
     assert code == 2 and "clip.pkl" in output and "refused" in output and not (tmp_path / "ran").exists()

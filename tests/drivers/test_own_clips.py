@@ -1,4 +1,5 @@
 """From a folder of clips to named results by the README's commands, and the settings that fine-tuning takes."""
+
 import json
 import re
 import shlex
@@ -40,7 +41,7 @@ def at_home(home, monkeypatch):
     monkeypatch.chdir(home)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("ZOO_REMOTE_DELAY", "0")
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")             # nobody there: tests are offline
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody there: tests are offline
 
 
 def readme():
@@ -50,7 +51,9 @@ def readme():
 
 def run(capsys, *words):
     """The program with small settings, which what follows can change."""
-    return drivers.status(capsys, words[0], *(SMALL if words[0] in ("train.py", "test.py", "infer.py") else ()), *words[1:])
+    return drivers.status(
+        capsys, words[0], *(SMALL if words[0] in ("train.py", "test.py", "infer.py") else ()), *words[1:]
+    )
 
 
 def test_the_four_commands_of_the_readme(home, capsys):
@@ -69,14 +72,28 @@ def test_the_four_commands_of_the_readme(home, capsys):
 def lists(home):
     if not (home / "my_clips" / "clips.yaml").exists():
         from dataset.make_lists import make
+
         make(home / "my_clips")
     return ["--model_name=TSN", f"--config={home / 'my_clips' / 'clips.yaml'}"]
 
 
 def test_a_frozen_backbone_through_the_drivers(home, tmp_path, capsys):
     """What was loaded is what is saved, but for the classifier; patience ends it."""
-    code, output = run(capsys, "train.py", *lists(home), f"--save_dir={tmp_path}", "--patience=1", "-o", "TRAIN.freeze=backbone",
-                       "-o", "TRAIN.class_weights=balanced", "-o", "TRAIN.learning_rate=1e-30", "-o", "TRAIN.epoch=4")
+    code, output = run(
+        capsys,
+        "train.py",
+        *lists(home),
+        f"--save_dir={tmp_path}",
+        "--patience=1",
+        "-o",
+        "TRAIN.freeze=backbone",
+        "-o",
+        "TRAIN.class_weights=balanced",
+        "-o",
+        "TRAIN.learning_rate=1e-30",
+        "-o",
+        "TRAIN.epoch=4",
+    )
     assert code == 0 and "frozen: 265 of 267 tensors" in output and "class weights are balanced: from 4 to 4" in output
     assert "stopping: valid_top1 has not passed" in output and not (tmp_path / "TSN_epoch2.json").exists()
     before = formats.read(home / ".paddle" / "weights" / "ResNet50_pretrained", {"fc_0.w_0": (2048, 1000)}).arrays
@@ -95,7 +112,9 @@ def test_released_weights_offline(home, capsys):
     assert f"put it at '{home / '.paddle' / 'weights' / 'STNET.pdparams'}'" in output and "Traceback" not in output
 
 
-@pytest.mark.parametrize("layers, message", [(101, "only ResNet-50 was released"), (50, "or train from scratch with --pretrain none")])
+@pytest.mark.parametrize(
+    "layers, message", [(101, "only ResNet-50 was released"), (50, "or train from scratch with --pretrain none")]
+)
 def test_training_without_a_backbone_says_how_to_go_on(layers, message, home, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     code, output = run(capsys, "train.py", *lists(home), f"--save_dir={tmp_path}", "-o", f"MODEL.num_layers={layers}")
@@ -114,7 +133,9 @@ def test_released_weights_are_fine_tuned_with_resume(home, tmp_path, capsys):
 
 def test_list_weights(home, capsys):
     code, output = drivers.status(capsys, "train.py", "--list_weights", "--model_name=stnet")
-    assert code == 0 and "video_classification/STNET.pdparams" in output and "top-1 0.69" in output and "TSN" not in output
+    assert (
+        code == 0 and "video_classification/STNET.pdparams" in output and "top-1 0.69" in output and "TSN" not in output
+    )
     assert f"cached: {home / '.paddle' / 'weights' / 'ResNet50_pretrained'}" in output
     assert "no weights were released" in drivers.status(capsys, "infer.py", "--list_weights", "--model_name=TPN")[1]
     assert "NEXTVLAD" in drivers.status(capsys, "test.py", "--list_weights")[1]

@@ -1,4 +1,5 @@
 """The README's commands, as typed: in a folder that looks like a checkout, with small settings slipped in behind the words."""
+
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ from support import tiny
 from support.forms import values, write
 from support.goldens import ROOT
 
-NOT_HERE = ("scripts/quickstart.sh", "scripts/run_tests.sh", "pip install")     # the first two are run by hand and by CI
+NOT_HERE = ("scripts/quickstart.sh", "scripts/run_tests.sh", "pip install")  # the first two are run by hand and by CI
 SIZES = {key: value for key, value in tiny.TINY.items() if not key.startswith("MODEL.num_classes")}
 
 
@@ -35,7 +36,7 @@ def checkout(tmp_path_factory):
         for i in range(4):
             (folder / "my_clips" / f"class {label}" / f"{i}.mp4").symlink_to(folder / "clips" / f"clip{label}.mp4")
     shapes = Graph(find("TSN")(find("TSN").settings(), "infer")).shapes
-    (folder / ".paddle" / "weights").mkdir(parents=True)                  # the released backbone, as if fetched before
+    (folder / ".paddle" / "weights").mkdir(parents=True)  # the released backbone, as if fetched before
     write(folder, "directory", values(shapes)).rename(folder / ".paddle" / "weights" / "ResNet50_pretrained")
     (folder / "new_clips").symlink_to(folder / "clips")
     (folder / "folder").symlink_to(folder / "clips")
@@ -45,8 +46,18 @@ def checkout(tmp_path_factory):
     (folder / "val.list").write_text("\n".join(lines) + "\n")
     (folder / "bin").mkdir()
     wrapper = folder / "bin" / "python"
-    extra = " ".join(tiny.flags({**SIZES, "TRAIN.filelist": "val.list", "VALID.filelist": "val.list", "TEST.filelist": "val.list",
-                                 "MODEL.num_classes": 2, "TRAIN.seed": 1}))
+    extra = " ".join(
+        tiny.flags(
+            {
+                **SIZES,
+                "TRAIN.filelist": "val.list",
+                "VALID.filelist": "val.list",
+                "TEST.filelist": "val.list",
+                "MODEL.num_classes": 2,
+                "TRAIN.seed": 1,
+            }
+        )
+    )
     wrapper.write_text(f"""#!/bin/bash
 if [[ $1 == -m ]]; then
     set -- "$@" {extra}
@@ -60,11 +71,18 @@ exec {sys.executable} "$@"
 
 
 def test_every_command_of_the_readme(checkout):
-    environment = {**os.environ, "PATH": f"{checkout / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "2", "HOME": str(checkout)}
+    environment = {
+        **os.environ,
+        "PATH": f"{checkout / 'bin'}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "2",
+        "HOME": str(checkout),
+    }
     lines = [line for line in commands(ROOT / "README.md") if not any(part in line for part in NOT_HERE)]
     assert len(lines) > 10
     for line in lines:
-        done = subprocess.run(["bash", "-c", line], cwd=checkout, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=checkout, env=environment, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, f"$ {line}\n{done.stdout}\n{done.stderr}"
 
 

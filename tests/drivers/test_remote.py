@@ -1,4 +1,5 @@
 """Training, testing and inferring where nothing but the program is local: lists, clips, checkpoints and results in a bucket."""
+
 import json
 import pickle
 import re
@@ -26,28 +27,54 @@ def bucket(s3, tmp_path):  # noqa: F811
 
 
 def keys(bucket, **more):
-    return tiny.flags({**tiny.TINY, **tiny.lists(bucket.url("clips/clips.list")), "MODEL.class_names": bucket.url("classes.txt"),
-                       "TRAIN.seed": 7, **more})
+    return tiny.flags(
+        {
+            **tiny.TINY,
+            **tiny.lists(bucket.url("clips/clips.list")),
+            "MODEL.class_names": bucket.url("classes.txt"),
+            "TRAIN.seed": 7,
+            **more,
+        }
+    )
 
 
 def test_clips_checkpoint_and_results_in_a_bucket(bucket, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = bucket.url("run")
-    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={run}", *keys(bucket))
+    code, output = drivers.status(
+        capsys, "train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={run}", *keys(bucket)
+    )
     assert code == 0, output
-    assert bucket.names("run") == sorted(f"TSN_{name}{ending}" for name in ("epoch0", "latest", "best") for ending in checkpoint.ENDINGS)
+    assert bucket.names("run") == sorted(
+        f"TSN_{name}{ending}" for name in ("epoch0", "latest", "best") for ending in checkpoint.ENDINGS
+    )
     assert not list((tmp_path / "cache" / "outgoing").rglob("*.*")) and "hush-hush" not in output
 
     bucket.put((tmp_path / "clips" / "clips.list").read_bytes() + b"absent.mp4 0\n", "clips/more.list")
-    code, output = drivers.status(capsys, "infer.py", f"--weights={run}", "--model_name=TSN", f"--filelist={bucket.url('clips/more.list')}",
-                                  f"--save_dir={run}/results")
-    assert code == 1 and "classified 4 of 5" in output and "clips/absent.mp4': cannot be fetched (no such object)" in output
+    code, output = drivers.status(
+        capsys,
+        "infer.py",
+        f"--weights={run}",
+        "--model_name=TSN",
+        f"--filelist={bucket.url('clips/more.list')}",
+        f"--save_dir={run}/results",
+    )
+    assert (
+        code == 1
+        and "classified 4 of 5" in output
+        and "clips/absent.mp4': cannot be fetched (no such object)" in output
+    )
     results = pickle.loads(bucket.read("run/results/TSN_infer_result"))
     assert [row[0] for row in results] == [f"clip {i} (é).mp4" for i in range(4)]
     rows = json.loads(bucket.read("run/results/TSN_infer_result.json"))
     assert rows[0]["names"][0] in ("dark room", "bright room") and "no such object" in rows[4]["error"]
-    code, output = drivers.status(capsys, "infer.py", f"--weights={run}/TSN_best.pdparams", f"--video_path={bucket.url('clips')}",
-                                  f"--save_dir={tmp_path / 'out'}")
+    code, output = drivers.status(
+        capsys,
+        "infer.py",
+        f"--weights={run}/TSN_best.pdparams",
+        f"--video_path={bucket.url('clips')}",
+        f"--save_dir={tmp_path / 'out'}",
+    )
     assert code == 0 and "classified 4 of 4" in output
 
 
@@ -58,12 +85,28 @@ def test_shards_resuming_and_scores_in_a_bucket(s3, tmp_path, capsys, monkeypatc
     synthetic.make(tmp_path / "data", "tfrecord", train=4, val=7, shard=4, classes=6, frames=5)
     for folder in ("train", "val"):
         s3.upload(tmp_path / "data" / folder, folder)
-    s3.put("\n".join(sorted(f"train/{name}" for name in s3.names("train") if not name.endswith(".list"))).encode(), "train.list")
-    s3.put("\n".join(sorted(f"val/{name}" for name in s3.names("val") if name.endswith(".tfrecord"))).encode(), "val.list")
-    settings = {"MODEL.seg_num": 4, "MODEL.cluster_nums": "[2, 2]", "MODEL.hidden_sizes": "[16, 16]", "MODEL.num_classes": 6,
-                "MODEL.topk": 5, "TRAIN.filelist": s3.url("train.list"), "TRAIN.batch_size": 4, "TRAIN.seed": 7,
-                **{f"{section}.{key}": value for section in ("VALID", "TEST") for key, value in (("filelist", s3.url("val.list")),
-                                                                                                ("batch_size", 4))}}
+    s3.put(
+        "\n".join(sorted(f"train/{name}" for name in s3.names("train") if not name.endswith(".list"))).encode(),
+        "train.list",
+    )
+    s3.put(
+        "\n".join(sorted(f"val/{name}" for name in s3.names("val") if name.endswith(".tfrecord"))).encode(), "val.list"
+    )
+    settings = {
+        "MODEL.seg_num": 4,
+        "MODEL.cluster_nums": "[2, 2]",
+        "MODEL.hidden_sizes": "[16, 16]",
+        "MODEL.num_classes": 6,
+        "MODEL.topk": 5,
+        "TRAIN.filelist": s3.url("train.list"),
+        "TRAIN.batch_size": 4,
+        "TRAIN.seed": 7,
+        **{
+            f"{section}.{key}": value
+            for section in ("VALID", "TEST")
+            for key, value in (("filelist", s3.url("val.list")), ("batch_size", 4))
+        },
+    }
     s3.put(yaml.safe_dump(config.nested(settings)).encode(), "own.yaml")
     common = ["--model_name=AttentionCluster", f"--config={s3.url('own.yaml')}"]
     resume = [f"--resume={s3.url('run/AttentionCluster_latest')}", "--keep_checkpoints=1"]
@@ -72,17 +115,28 @@ def test_shards_resuming_and_scores_in_a_bucket(s3, tmp_path, capsys, monkeypatc
         code, output = drivers.status(capsys, "train.py", *common, *words)
         assert code == 0, output
     assert "epoch 1, batch 0" in output and not [name for name in s3.names("run") if "epoch0" in name]
-    (one, _, _), (other, _, _) = (checkpoint.load(s3.url(f"{folder}/AttentionCluster_latest")) for folder in ("whole", "run"))
+    (one, _, _), (other, _, _) = (
+        checkpoint.load(s3.url(f"{folder}/AttentionCluster_latest")) for folder in ("whole", "run")
+    )
     assert one and all((one[name] == other[name]).all() for name in one)
-    code, output = drivers.status(capsys, "test.py", *common, f"--weights={s3.url('run')}", f"--save_dir={s3.url('scores')}")
+    code, output = drivers.status(
+        capsys, "test.py", *common, f"--weights={s3.url('run')}", f"--save_dir={s3.url('scores')}"
+    )
     assert code == 0 and "scored 7 of 7" in output
     assert s3.names("scores") == ["AttentionCluster_per_class.csv", "AttentionCluster_test_result.json"]
 
 
 def test_training_from_a_bucket_is_training_from_a_folder(bucket, tmp_path, capsys):
     for source, save_dir in ((bucket.url("clips/clips.list"), "a"), (tmp_path / "clips" / "clips.list", "b")):
-        code, output = drivers.status(capsys, "train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={tmp_path / save_dir}",
-                                      "--valid_interval=0", *keys(bucket, **{"TRAIN.filelist": source}))
+        code, output = drivers.status(
+            capsys,
+            "train.py",
+            "--model_name=TSN",
+            "--pretrain=none",
+            f"--save_dir={tmp_path / save_dir}",
+            "--valid_interval=0",
+            *keys(bucket, **{"TRAIN.filelist": source}),
+        )
         assert code == 0, output
     (one, _, _), (other, _, _) = (checkpoint.load(tmp_path / folder / "TSN_epoch0") for folder in "ab")
     for name in one:
@@ -91,14 +145,32 @@ def test_training_from_a_bucket_is_training_from_a_folder(bucket, tmp_path, caps
 
 def test_an_absent_clip_is_replaced_in_training(bucket, tmp_path, capsys):
     bucket.put(b"absent.mp4 0\n" + (tmp_path / "clips" / "clips.list").read_bytes(), "clips/more.list")
-    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={bucket.url('run')}",
-                                  "--valid_interval=0", *keys(bucket, **{"TRAIN.filelist": bucket.url("clips/more.list"),
-                                                                         "TRAIN.batch_size": 1}))
+    code, output = drivers.status(
+        capsys,
+        "train.py",
+        "--model_name=TSN",
+        "--pretrain=none",
+        f"--save_dir={bucket.url('run')}",
+        "--valid_interval=0",
+        *keys(bucket, **{"TRAIN.filelist": bucket.url("clips/more.list"), "TRAIN.batch_size": 1}),
+    )
     assert code == 0 and "1 of 5 train samples cannot be read" in output
-    code, output = drivers.status(capsys, "train.py", "--model_name=TSN", "--check_data", f"--save_dir={bucket.url('check')}",
-                                  *keys(bucket, **{"TRAIN.filelist": bucket.url("clips/more.list")}))
-    assert code == 1 and "1 of 9 cannot be read" in output and bucket.read("check/check_data.csv").count(b"no such object") == 1
-    assert b"absent.mp4,'s3://bucket/clips/absent.mp4': cannot be fetched (no such object)" in bucket.read("run/bad_samples.csv")
+    code, output = drivers.status(
+        capsys,
+        "train.py",
+        "--model_name=TSN",
+        "--check_data",
+        f"--save_dir={bucket.url('check')}",
+        *keys(bucket, **{"TRAIN.filelist": bucket.url("clips/more.list")}),
+    )
+    assert (
+        code == 1
+        and "1 of 9 cannot be read" in output
+        and bucket.read("check/check_data.csv").count(b"no such object") == 1
+    )
+    assert b"absent.mp4,'s3://bucket/clips/absent.mp4': cannot be fetched (no such object)" in bucket.read(
+        "run/bad_samples.csv"
+    )
 
 
 def test_a_server_that_goes_away_in_mid_epoch(bucket, tmp_path, monkeypatch):
@@ -112,8 +184,15 @@ def test_a_server_that_goes_away_in_mid_epoch(bucket, tmp_path, monkeypatch):
     bucket.upload(tmp_path / "many", "many")
     monkeypatch.setenv("ZOO_REMOTE_TRIES", "2")
     monkeypatch.setenv("ZOO_REMOTE_DELAY", "0.1")
-    process = drivers.start("train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={tmp_path / 'run'}", "--log_interval=1",
-                            "--valid_interval=0", *keys(bucket, **{"TRAIN.filelist": bucket.url("many/all.list"), "TRAIN.batch_size": 1}))
+    process = drivers.start(
+        "train.py",
+        "--model_name=TSN",
+        "--pretrain=none",
+        f"--save_dir={tmp_path / 'run'}",
+        "--log_interval=1",
+        "--valid_interval=0",
+        *keys(bucket, **{"TRAIN.filelist": bucket.url("many/all.list"), "TRAIN.batch_size": 1}),
+    )
     for line in process.stdout:
         if "Epoch 0, iter 0" in line:
             bucket.stop()
@@ -121,7 +200,10 @@ def test_a_server_that_goes_away_in_mid_epoch(bucket, tmp_path, monkeypatch):
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 2 and "Traceback" not in output, output
     assert re.search(r"mp4': .*; trying again, 2 of 2", output)
-    assert re.search(r"error: RemoteError: 's3://bucket/many/\d+.mp4' cannot be fetched \(.*\) after 2 tries; check the network", output)
+    assert re.search(
+        r"error: RemoteError: 's3://bucket/many/\d+.mp4' cannot be fetched \(.*\) after 2 tries; check the network",
+        output,
+    )
     state = checkpoint.state_of(tmp_path / "run" / "TSN_latest")
     assert state["epoch"] == 0 and 1 <= state["batch"] < 40
 
@@ -133,11 +215,24 @@ def test_a_server_that_goes_away_costs_no_results(bucket, tmp_path, capsys, monk
     mixed = tmp_path / "mixed.list"
     mixed.write_text("\n".join([*local, *(f"{bucket.url(f'clips/clip {i} (é).mp4')} {i % 2}" for i in range(3))]))
     (tmp_path / "names.txt").write_text("dark room\nbright room\n")
-    common = ["--model_name=TSN", *keys(bucket, **{"MODEL.class_names": tmp_path / "names.txt", "TRAIN.filelist": mixed,
-                                                  "VALID.filelist": mixed, "TEST.filelist": mixed, "INFER.filelist": mixed})]
+    common = [
+        "--model_name=TSN",
+        *keys(
+            bucket,
+            **{
+                "MODEL.class_names": tmp_path / "names.txt",
+                "TRAIN.filelist": mixed,
+                "VALID.filelist": mixed,
+                "TEST.filelist": mixed,
+                "INFER.filelist": mixed,
+            },
+        ),
+    ]
     bucket.stop()
     local_only = ["-o", f"TRAIN.filelist={tmp_path / 'clips' / 'clips.list'}"]
-    code, output = drivers.status(capsys, "train.py", "--pretrain=none", f"--save_dir={tmp_path / 'run'}", *common, *local_only)
+    code, output = drivers.status(
+        capsys, "train.py", "--pretrain=none", f"--save_dir={tmp_path / 'run'}", *common, *local_only
+    )
     assert code == 2 and "error: RemoteError: 's3://bucket/clips/" in output, output
     state = checkpoint.state_of(tmp_path / "run" / "TSN_latest")
     assert state["epoch"] == 1 and state["best"] is None and len(state["history"]) == 1
@@ -153,12 +248,24 @@ def test_a_server_that_goes_away_costs_no_results(bucket, tmp_path, capsys, monk
     assert [("names" in row, "error" in row) for row in rows] == [(True, False)] * 3 + [(False, True)] * 3
 
 
-STATE = {"format": 1, "epoch": 3, "batch": 0, "seed": 7, "steps_per_epoch": 2, "best": None, "history": [], "class_names": [], "config": {}}
+STATE = {
+    "format": 1,
+    "epoch": 3,
+    "batch": 0,
+    "seed": 7,
+    "steps_per_epoch": 2,
+    "best": None,
+    "history": [],
+    "class_names": [],
+    "config": {},
+}
 
 
 def test_an_upload_that_fails_loses_nothing(bucket):
     bucket.stop()
-    with pytest.raises(CheckpointError, match="TSN_latest' was not written: .*kept on this machine: --resume '.*outgoing") as caught:
+    with pytest.raises(
+        CheckpointError, match="TSN_latest' was not written: .*kept on this machine: --resume '.*outgoing"
+    ) as caught:
         checkpoint.save(bucket.url("run/TSN_latest"), {"w": np.ones(3, np.float32)}, {}, STATE)
     kept = re.search(r"--resume '(.*)'", str(caught.value))[1]
     assert checkpoint.load(kept)[0]["w"].tolist() == [1, 1, 1]
@@ -181,17 +288,40 @@ def test_an_upload_that_stops_half_way_leaves_no_checkpoint(bucket, tmp_path):
     assert checkpoint.state_of(prefix) is None and bucket.names("run") == ["TSN_latest.pdopt", "TSN_latest.pdparams"]
 
 
-@pytest.mark.parametrize("words, message", [
-    (["train.py", "--pretrain=none", "--save_dir=s3://absent-bucket/x"], "--save_dir 's3://absent-bucket/x' cannot be written to: "),
-    (["train.py", "--pretrain=none", "--save_dir=https://127.0.0.1/x"], "only s3:// and gs:// addresses and local paths can"),
-    (["train.py", "--pretrain=none", "-o", "TRAIN.filelist=s3://bucket/no.list"],
-     "list 's3://bucket/no.list' cannot be fetched (no such object); check the address (asked for by TRAIN.filelist)"),
-    (["train.py", "--pretrain=none", "-o", "TRAIN.filelist=s3://bucket/clips"], "'s3://bucket/clips' is a folder; expected a file"),
-    (["test.py", "--weights=s3://bucket/run/TSN_best"], "'s3://bucket/run/TSN_best.pdparams' cannot be fetched (no such object)"),
-    (["test.py", "--config=s3://bucket/no.yaml"], "config 's3://bucket/no.yaml' cannot be fetched (no such object)"),
-    (["infer.py", "--weights=gs://bucket/TSN"], "gs:// need the package gcsfs, which is not installed: pip install gcsfs"),
-    (["infer.py", "--weights=ftp://bucket/TSN"], "addresses start with https://, http://, s3:// or gs://"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (
+            ["train.py", "--pretrain=none", "--save_dir=s3://absent-bucket/x"],
+            "--save_dir 's3://absent-bucket/x' cannot be written to: ",
+        ),
+        (
+            ["train.py", "--pretrain=none", "--save_dir=https://127.0.0.1/x"],
+            "only s3:// and gs:// addresses and local paths can",
+        ),
+        (
+            ["train.py", "--pretrain=none", "-o", "TRAIN.filelist=s3://bucket/no.list"],
+            "list 's3://bucket/no.list' cannot be fetched (no such object); check the address (asked for by TRAIN.filelist)",
+        ),
+        (
+            ["train.py", "--pretrain=none", "-o", "TRAIN.filelist=s3://bucket/clips"],
+            "'s3://bucket/clips' is a folder; expected a file",
+        ),
+        (
+            ["test.py", "--weights=s3://bucket/run/TSN_best"],
+            "'s3://bucket/run/TSN_best.pdparams' cannot be fetched (no such object)",
+        ),
+        (
+            ["test.py", "--config=s3://bucket/no.yaml"],
+            "config 's3://bucket/no.yaml' cannot be fetched (no such object)",
+        ),
+        (
+            ["infer.py", "--weights=gs://bucket/TSN"],
+            "gs:// need the package gcsfs, which is not installed: pip install gcsfs",
+        ),
+        (["infer.py", "--weights=ftp://bucket/TSN"], "addresses start with https://, http://, s3:// or gs://"),
+    ],
+)
 def test_wrong_addresses_are_named(bucket, tmp_path, capsys, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     code, output = drivers.status(capsys, words[0], "--model_name=TSN", *keys(bucket), *words[1:])

@@ -1,4 +1,5 @@
 """N epochs equal k epochs, a death or an interruption at any moment, and the rest: bit for bit on a CPU."""
+
 import pickle
 import re
 import signal
@@ -16,8 +17,17 @@ def data(tmp_path_factory):
 
 def words(data, save_dir, *more):
     overrides = {**tiny.TINY, **tiny.lists(data), "TRAIN.epoch": 3, "TRAIN.seed": 7}
-    return ["train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={save_dir}", "--log_interval=1", "--valid_interval=0",
-            "--keep_checkpoints=2", *tiny.flags(overrides), *more]
+    return [
+        "train.py",
+        "--model_name=TSN",
+        "--pretrain=none",
+        f"--save_dir={save_dir}",
+        "--log_interval=1",
+        "--valid_interval=0",
+        "--keep_checkpoints=2",
+        *tiny.flags(overrides),
+        *more,
+    ]
 
 
 def finish(process):
@@ -63,7 +73,10 @@ def test_kill_and_resume(data, uninterrupted, tmp_path):
     output = finish(drivers.start(*words(data, tmp_path, f"--resume={tmp_path / 'TSN_latest'}")))
     assert "epoch 1, batch 0" in output
     assert_same(uninterrupted, tmp_path)
-    assert sorted(path.name for path in tmp_path.glob("*epoch*.json")) == ["TSN_epoch1.json", "TSN_epoch2.json"]  # --keep_checkpoints
+    assert sorted(path.name for path in tmp_path.glob("*epoch*.json")) == [
+        "TSN_epoch1.json",
+        "TSN_epoch2.json",
+    ]  # --keep_checkpoints
 
 
 def test_interrupt_saves_in_mid_epoch_and_resumes_there(data, uninterrupted, tmp_path):
@@ -78,5 +91,7 @@ def test_interrupt_saves_in_mid_epoch_and_resumes_there(data, uninterrupted, tmp
 
 
 def test_a_changed_setting_is_reported(data, uninterrupted, tmp_path, capsys):
-    code, output = drivers.status(capsys, *words(data, tmp_path, f"--resume={uninterrupted / 'TSN_epoch2'}", "-o", "TRAIN.momentum=0.5"))
+    code, output = drivers.status(
+        capsys, *words(data, tmp_path, f"--resume={uninterrupted / 'TSN_epoch2'}", "-o", "TRAIN.momentum=0.5")
+    )
     assert code == 0 and "TRAIN.momentum 0.9 -> 0.5" in output

@@ -1,4 +1,5 @@
 """Mixed precision: what has 16 bits and what keeps 32, loss scaling, and what is refused. No GPU runs these."""
+
 import numpy as np
 import paddle
 import pytest
@@ -12,11 +13,27 @@ from utils.errors import ConfigError
 
 SMALL = {
     "TSN": {"MODEL.num_classes": 3, "MODEL.seg_num": 1, "TRAIN.short_size": 36, "TRAIN.target_size": 32},
-    "AttentionCluster": {"MODEL.num_classes": 3, "MODEL.topk": 3, "MODEL.seg_num": 4, "MODEL.cluster_nums": [2, 2],
-                         "MODEL.hidden_sizes": [16, 16]},
-    "AttentionLSTM": {"MODEL.num_classes": 3, "MODEL.topk": 3, "MODEL.embedding_size": 8, "MODEL.lstm_size": 4,
-                      "MODEL.hidden_sizes": [16, 16]},
-    "NEXTVLAD": {"MODEL.num_classes": 3, "MODEL.topk": 3, "MODEL.cluster_size": 4, "MODEL.hidden_size": 16, "MODEL.eigen_file": "none"},
+    "AttentionCluster": {
+        "MODEL.num_classes": 3,
+        "MODEL.topk": 3,
+        "MODEL.seg_num": 4,
+        "MODEL.cluster_nums": [2, 2],
+        "MODEL.hidden_sizes": [16, 16],
+    },
+    "AttentionLSTM": {
+        "MODEL.num_classes": 3,
+        "MODEL.topk": 3,
+        "MODEL.embedding_size": 8,
+        "MODEL.lstm_size": 4,
+        "MODEL.hidden_sizes": [16, 16],
+    },
+    "NEXTVLAD": {
+        "MODEL.num_classes": 3,
+        "MODEL.topk": 3,
+        "MODEL.cluster_size": 4,
+        "MODEL.hidden_size": 16,
+        "MODEL.eigen_file": "none",
+    },
 }
 runs_bf16 = pytest.mark.skipif(not paddle.amp.is_bfloat16_supported("cpu"), reason="bf16 on a CPU needs AVX-512")
 
@@ -40,15 +57,18 @@ def test_products_have_16_bits_and_the_rest_32(name):
     assert {gradient.dtype for gradient in graph.gradients.values()} == {paddle.float32}
     plain = build(name)
     assert graph.parameters == plain.parameters
-    assert paddle.bfloat16 not in types(plain, "conv2d", "matmul", "cast")          # nothing stays switched on
+    assert paddle.bfloat16 not in types(plain, "conv2d", "matmul", "cast")  # nothing stays switched on
 
 
 @runs_bf16
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_bf16_trains_like_float32(pieces):
     rng = np.random.default_rng(0)
-    feed = {"rgb": rng.integers(0, 255, (4, 4, 1024), np.uint8), "audio": rng.integers(0, 255, (4, 4, 128), np.uint8),
-            "label": np.eye(4, 3, dtype=np.float32)}
+    feed = {
+        "rgb": rng.integers(0, 255, (4, 4, 1024), np.uint8),
+        "audio": rng.integers(0, 255, (4, 4, 128), np.uint8),
+        "label": np.eye(4, 3, dtype=np.float32),
+    }
     losses = {}
     for amp in (None, "bf16"):
         graph, device = build("AttentionCluster", amp=amp, pieces=pieces), Device()
@@ -75,7 +95,9 @@ def halves(scope, executor):
     scale = LossScale()
     with paddle.static.program_guard(program, startup), paddle.utils.unique_name.guard():
         x = paddle.static.data("x", [None, 2], "float32")
-        w = paddle.create_parameter([2], "float32", attr=paddle.ParamAttr(name="w", initializer=paddle.nn.initializer.Constant(1.0)))
+        w = paddle.create_parameter(
+            [2], "float32", attr=paddle.ParamAttr(name="w", initializer=paddle.nn.initializer.Constant(1.0))
+        )
         optimizer = paddle.optimizer.SGD(0.5)
         pairs = optimizer.backward(scale.scaled((x * w).sum(axis=1).mean()))
         accumulation = Accumulation(pairs, 2)
@@ -99,6 +121,6 @@ def test_loss_scale_leaves_finite_gradients_alone_and_steps_over_others():
             executor.run(update)
         return [np.array(scope.find_var(name).get_tensor()).tolist() for name in ("w", "loss_scale")]
 
-    assert step([1.0, 2.0], [3.0, 0.0]) == [[0.0, 0.5], [2.0 ** 15]]      # w - 0.5 * mean
-    assert step([1.0, 2.0], [np.inf, 0.0]) == [[0.0, 0.5], [2.0 ** 14]]
-    assert step([1.0, 1.0], [1.0, 1.0]) == [[-0.5, 0.0], [2.0 ** 14]]
+    assert step([1.0, 2.0], [3.0, 0.0]) == [[0.0, 0.5], [2.0**15]]  # w - 0.5 * mean
+    assert step([1.0, 2.0], [np.inf, 0.0]) == [[0.0, 0.5], [2.0**14]]
+    assert step([1.0, 1.0], [1.0, 1.0]) == [[-0.5, 0.0], [2.0**14]]

@@ -1,4 +1,5 @@
 """Archives from strangers are unpacked inside a temporary folder, within bounds, and leave nothing behind."""
+
 import io
 import pickle
 import tarfile
@@ -28,13 +29,20 @@ def tar_of(path, **members):
     return path
 
 
-@pytest.mark.parametrize("name, content, reason", [
-    ("../evil", b"x", "'../evil' would land outside"), ("/evil", b"x", "'/evil' would land outside"),
-    ("a/../../evil", b"x", "would land outside"), ("a\\..\\evil", b"x", "would land outside"),
-    ("link", (tarfile.SYMTYPE, "/etc/passwd"), "'link' is a link or device"), ("link", (tarfile.LNKTYPE, "w"), "is a link or device"),
-    ("pipe", (tarfile.FIFOTYPE, ""), "is a link or device"), ("disk", (tarfile.BLKTYPE, ""), "is a link or device"),
-    ("w/inside", b"x", "two members share the name 'w/inside'"),
-])
+@pytest.mark.parametrize(
+    "name, content, reason",
+    [
+        ("../evil", b"x", "'../evil' would land outside"),
+        ("/evil", b"x", "'/evil' would land outside"),
+        ("a/../../evil", b"x", "would land outside"),
+        ("a\\..\\evil", b"x", "would land outside"),
+        ("link", (tarfile.SYMTYPE, "/etc/passwd"), "'link' is a link or device"),
+        ("link", (tarfile.LNKTYPE, "w"), "is a link or device"),
+        ("pipe", (tarfile.FIFOTYPE, ""), "is a link or device"),
+        ("disk", (tarfile.BLKTYPE, ""), "is a link or device"),
+        ("w/inside", b"x", "two members share the name 'w/inside'"),
+    ],
+)
 def test_tars_that_reach_out(tmp_path, name, content, reason):
     with pytest.raises(WeightsError, match="w.tar': refused: .*" + reason.replace("\\", r"\\")):
         formats.read(tar_of(tmp_path / "w.tar", w=WEIGHTS, **{name: content}))
@@ -84,7 +92,7 @@ def test_cut_or_damaged_archives(tmp_path, mode):
         with pytest.raises(WeightsError):
             formats.read(path)
     for position in range(12, len(data), 5):
-        path.write_bytes(data[:position] + bytes([data[position] ^ 4]) + data[position + 1:])
+        path.write_bytes(data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :])
         try:
             assert formats.read(path).arrays["w"].tolist() == [1, 2]
         except WeightsError as error:

@@ -1,4 +1,5 @@
 """Checkpoints survive anything: a full disk, a death between two renames, a flipped byte, any spelling of their path."""
+
 import json
 import resource
 import shutil
@@ -10,19 +11,41 @@ import pytest
 from engine.checkpoints import files as checkpoint
 from utils.errors import CheckpointError
 
-STATE = {"format": 1, "epoch": 3, "batch": 0, "seed": 7, "steps_per_epoch": 2, "best": None, "history": [], "class_names": ["a", "ü"],
-         "config": {"TRAIN": {"batch_size": 4}}}
+STATE = {
+    "format": 1,
+    "epoch": 3,
+    "batch": 0,
+    "seed": 7,
+    "steps_per_epoch": 2,
+    "best": None,
+    "history": [],
+    "class_names": ["a", "ü"],
+    "config": {"TRAIN": {"batch_size": 4}},
+}
 
 
 def write(prefix, value=1.0, **state):
-    checkpoint.save(prefix, {"w": np.full((2, 3), value, np.float32)}, {"w_velocity_0": np.zeros((2, 3), np.float32)}, {**STATE, **state})
+    checkpoint.save(
+        prefix,
+        {"w": np.full((2, 3), value, np.float32)},
+        {"w_velocity_0": np.zeros((2, 3), np.float32)},
+        {**STATE, **state},
+    )
 
 
 def test_round_trip(tmp_path):
     write(tmp_path / "TSN_epoch0")
     parameters, accumulators, state = checkpoint.load(tmp_path / "TSN_epoch0")
-    assert parameters["w"].tolist() == [[1.0] * 3] * 2 and list(accumulators) == ["w_velocity_0"] and state["class_names"] == ["a", "ü"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["TSN_epoch0.json", "TSN_epoch0.pdopt", "TSN_epoch0.pdparams"]
+    assert (
+        parameters["w"].tolist() == [[1.0] * 3] * 2
+        and list(accumulators) == ["w_velocity_0"]
+        and state["class_names"] == ["a", "ü"]
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "TSN_epoch0.json",
+        "TSN_epoch0.pdopt",
+        "TSN_epoch0.pdparams",
+    ]
 
 
 def test_paddle_reads_the_files(tmp_path):
@@ -69,7 +92,7 @@ def test_death_while_writing_leaves_the_old_checkpoint(tmp_path, written):
 def test_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path):
     write(tmp_path / "x", value=1.0)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))         # writing more than 100 bytes fails, as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # writing more than 100 bytes fails, as on a full disk
     try:
         with pytest.raises(CheckpointError, match="x' was not written: .*an earlier checkpoint of that name is intact"):
             write(tmp_path / "x", value=2.0)
@@ -90,9 +113,23 @@ def test_damage_is_noticed(tmp_path):
         checkpoint.load(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("key, value", [("epoch", None), ("history", "x"), ("config", "x"), ("class_names", None), ("crc32", 5),
-                                        ("epoch", -5), ("epoch", 10**30), ("batch", -1), ("batch", 10**30), ("seed", -1), ("best", {}),
-                                        ("config", {"MODEL": "x"})])
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("epoch", None),
+        ("history", "x"),
+        ("config", "x"),
+        ("class_names", None),
+        ("crc32", 5),
+        ("epoch", -5),
+        ("epoch", 10**30),
+        ("batch", -1),
+        ("batch", 10**30),
+        ("seed", -1),
+        ("best", {}),
+        ("config", {"MODEL": "x"}),
+    ],
+)
 def test_an_edited_json_is_named_with_its_key(tmp_path, key, value):
     write(tmp_path / "x")
     state = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
@@ -101,10 +138,14 @@ def test_an_edited_json_is_named_with_its_key(tmp_path, key, value):
         checkpoint.load(tmp_path / "x")
 
 
-@pytest.mark.parametrize("text, message", [
-    (json.dumps({**STATE, "crc32": {}, "format": 2}), "has format '2', this zoo reads '1'"),
-    ("[" * 100000, "it nests too deep"), (json.dumps({**STATE, "class_names": ["\ud800"]}), "surrogates not allowed"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (json.dumps({**STATE, "crc32": {}, "format": 2}), "has format '2', this zoo reads '1'"),
+        ("[" * 100000, "it nests too deep"),
+        (json.dumps({**STATE, "class_names": ["\ud800"]}), "surrogates not allowed"),
+    ],
+)
 def test_json_that_nobody_here_wrote(tmp_path, text, message):
     (tmp_path / "x.json").write_text(text, encoding="utf-8")
     with pytest.raises(CheckpointError, match=message):
@@ -114,7 +155,9 @@ def test_json_that_nobody_here_wrote(tmp_path, text, message):
 def test_whose_checkpoints_a_folder_holds(tmp_path):
     write(tmp_path / "TSN_latest")
     assert checkpoint.resolve(tmp_path, "") == tmp_path / "TSN_latest"
-    with pytest.raises(CheckpointError, match="holds checkpoints of TSN, none of TPN; name one, such as '.*TSN_latest'"):
+    with pytest.raises(
+        CheckpointError, match="holds checkpoints of TSN, none of TPN; name one, such as '.*TSN_latest'"
+    ):
         checkpoint.resolve(tmp_path, "TPN")
     write(tmp_path / "STNET_latest")
     assert checkpoint.resolve(tmp_path, "TSN") == tmp_path / "TSN_latest"

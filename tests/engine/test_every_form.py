@@ -1,4 +1,5 @@
 """All tensors of every registered model, in every form, by every option; and what each option says when a file does not do."""
+
 import shutil
 
 import numpy as np
@@ -13,7 +14,7 @@ from utils import cli
 from utils.errors import WeightsError
 
 MODES = ("TRAIN", "VALID", "TEST", "INFER")
-SMALL = {                       # the networks with sizes to choose; the others are as big as their backbones
+SMALL = {  # the networks with sizes to choose; the others are as big as their backbones
     "AttentionCluster": {"cluster_nums": [4, 4]},
     "AttentionLSTM": {"embedding_size": 8, "lstm_size": 16},
     "NEXTVLAD": {"cluster_size": 4, "hidden_size": 16},
@@ -111,6 +112,7 @@ def test_what_is_no_array_is_reported(tsn, work):
 
 def run(capsys, *words):
     from engine.weights.__main__ import main
+
     with pytest.raises(SystemExit) as stop:
         cli.run(main, [str(word) for word in words])
     output = capsys.readouterr()

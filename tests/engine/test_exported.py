@@ -1,4 +1,5 @@
 """Exported models: every model answers as trained in every format; folders that are not right, and settings that are fixed."""
+
 import json
 import os
 import shutil
@@ -54,7 +55,9 @@ def test_answers_as_the_trained_model(trained, form, interface, tmp_path):
     settings, feed = trained.model.interface(given)
     probabilities, logits = trained.run(feed, **settings)
     found = predictor.run(given)
-    assert found["logits"].shape == (3, 6) and np.ptp(logits, axis=0).max() > 1e-3 * np.abs(logits).max()     # videos are told apart
+    assert (
+        found["logits"].shape == (3, 6) and np.ptp(logits, axis=0).max() > 1e-3 * np.abs(logits).max()
+    )  # videos are told apart
     assert goldens.relative_error(found["logits"], logits) < 1e-5
     assert goldens.relative_error(found["probabilities"], probabilities) < 1e-5
     assert predictor.names == trained.names and predictor.config == trained.config
@@ -68,15 +71,23 @@ def test_batch_norms_behind_convolutions_are_folded(trained):
     gone = {name for scale, _, mean, variance in folded.norms.values() for name in (scale, mean, variance)}
     assert names == plain - gone
     assert bool(folded.norms) == (trained.model.data == "clips")
-    assert trained.model.data == "features" or not any(name.endswith(("_scale", "_mean", "_variance")) for name in names)
+    assert trained.model.data == "features" or not any(
+        name.endswith(("_scale", "_mean", "_variance")) for name in names
+    )
 
 
 def test_folded_values():
     """weight * scale / sqrt(variance + 1e-5), offset - mean * the same factor; what is not behind a convolution stays."""
     folded, rng = folding.Folded(), np.random.default_rng(0)
     folded.norms["w"] = ["s", "o", "m", "v"]
-    plain = {"w": rng.standard_normal((2, 3, 1, 1, 1), np.float32), "fc": np.ones(3, np.float32),
-             **{name: np.array(pair, np.float32) for name, pair in (("s", (2, 3)), ("o", (0.5, 1)), ("m", (1, -1)), ("v", (4, 1)))}}
+    plain = {
+        "w": rng.standard_normal((2, 3, 1, 1, 1), np.float32),
+        "fc": np.ones(3, np.float32),
+        **{
+            name: np.array(pair, np.float32)
+            for name, pair in (("s", (2, 3)), ("o", (0.5, 1)), ("m", (1, -1)), ("v", (4, 1)))
+        },
+    }
     found = folded.values(plain)
     np.testing.assert_allclose(found["w"], plain["w"] * np.reshape([1, 3], (2, 1, 1, 1, 1)), rtol=1e-5)
     np.testing.assert_allclose(found["o"], [-0.5, 4], rtol=1e-5)
@@ -91,25 +102,32 @@ def test_larger_differences_are_warned_about(small, tmp_path, monkeypatch, caplo
 
 def test_another_interface_and_other_shapes_are_refused(whole, small, tmp_path):
     predictor = Predictor(exported=whole)
-    with pytest.raises(ConfigError, match="was exported with --interface=uint8: it takes rgb uint8, audio uint8, not ready floats"):
+    with pytest.raises(
+        ConfigError, match="was exported with --interface=uint8: it takes rgb uint8, audio uint8, not ready floats"
+    ):
         predictor.run(networks.inputs(small.model, raw=False))
     exporter.export(small, tmp_path / "float", interface="float")
-    with pytest.raises(ConfigError, match="--interface=float: it takes rgb float32, audio float32, not what readers deliver"):
+    with pytest.raises(
+        ConfigError, match="--interface=float: it takes rgb float32, audio float32, not what readers deliver"
+    ):
         Predictor(exported=tmp_path / "float").run(networks.inputs(small.model, raw=True))
     feed = {"rgb": np.zeros((1, 5, 1024), np.uint8), "audio": np.zeros((1, 5, 128), np.uint8)}
     with pytest.raises(DataError, match=r"'rgb' is uint8 \[1, 5, 1024\]; .* takes uint8 \[any, 4, 1024\]"):
         predictor.network.run(feed)
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ({"overrides": {"MODEL.seg_num": 2}}, "MODEL.seg_num .*: that was fixed when"),
-    ({"overrides": {"TRAIN.epoch": 2}}, "TRAIN.epoch .*: that was fixed when"),
-    ({"overrides": {"INFER.batch_sise": 2}}, "did you mean 'batch_size'"),
-    ({"name": "TSN"}, "is an exported 'AttentionCluster', but --model_name says 'TSN'"),
-    ({"weights": "w.npz"}, "brings its own; leave out 'w.npz'"),
-    ({"tensorrt": True, "use_gpu": False}, "--tensorrt needs a GPU"),
-    ({"exported": None, "precision": "bf16", "name": "TSN"}, "are for exported models"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"overrides": {"MODEL.seg_num": 2}}, "MODEL.seg_num .*: that was fixed when"),
+        ({"overrides": {"TRAIN.epoch": 2}}, "TRAIN.epoch .*: that was fixed when"),
+        ({"overrides": {"INFER.batch_sise": 2}}, "did you mean 'batch_size'"),
+        ({"name": "TSN"}, "is an exported 'AttentionCluster', but --model_name says 'TSN'"),
+        ({"weights": "w.npz"}, "brings its own; leave out 'w.npz'"),
+        ({"tensorrt": True, "use_gpu": False}, "--tensorrt needs a GPU"),
+        ({"exported": None, "precision": "bf16", "name": "TSN"}, "are for exported models"),
+    ],
+)
 def test_arguments_that_do_not_fit(whole, arguments, message):
     with pytest.raises(ConfigError, match=message):
         Predictor(**{"exported": whole, **arguments})
@@ -127,7 +145,10 @@ def test_bfloat16(whole, small):
             Predictor(exported=whole, precision="bf16", use_gpu=False)
         return
     given = networks.inputs(small.model, raw=True)
-    exact, rough = (Predictor(exported=whole, precision=precision, use_gpu=False).run(given)["logits"] for precision in ("fp32", "bf16"))
+    exact, rough = (
+        Predictor(exported=whole, precision=precision, use_gpu=False).run(given)["logits"]
+        for precision in ("fp32", "bf16")
+    )
     assert goldens.relative_error(rough, exact) < 0.05
 
 
@@ -146,24 +167,33 @@ def sums(folder):
     return json.loads((folder / sidecar.FILE).read_text(encoding="utf-8"))["files"]
 
 
-@pytest.mark.parametrize("damage, message", [
-    (shutil.rmtree, "is not an exported model: it holds no 'export.json'"),
-    (lambda folder: (folder / "export.json").write_text("{"), "cannot be read: Expecting property name"),
-    (lambda folder: (folder / "export.json").write_bytes(b"\xff\xfe\x00"), "cannot be read"),
-    (lambda folder: (folder / "export.json").write_text("[]"), "damaged: content: "),
-    (lambda folder: edited(folder, version=2), "has format version '2', this zoo reads '1'"),
-    (lambda folder: edited(folder, format="tflite"), "damaged: format: "),
-    (lambda folder: edited(folder, inputs=[{"name": "rgb", "shape": [-1], "dtype": "uint8"}]), "damaged: inputs.0.shape.0"),
-    (lambda folder: edited(folder, files={**sums(folder), "../other": "0" * 64}), "damaged: files"),
-    (lambda folder: edited(folder, files={"model.onnx": "0" * 64}), "do not make a program of format 'paddle'"),
-    (lambda folder: edited(folder, class_names=["one"]), "1 class names for 6 classes"),
-    (lambda folder: (folder / "model.pdiparams").unlink(), "model.pdiparams' cannot be read"),
-    (lambda folder: (folder / "export.json").write_text("[" * 100000), "cannot be read: it nests too deep"),
-    (lambda folder: edited(folder, class_names=["\ud800"] * 6), "surrogates not allowed"),
-    (lambda folder: piped(folder / "export.json"), "export.json' is a pipe or a device"),
-    (lambda folder: piped(folder / "model.pdiparams"), "model.pdiparams' is a pipe or a device"),
-    (lambda folder: (folder / "model.pdiparams").open("ab").write(b"x"), "model.pdiparams' is not the file that was exported"),
-])
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (shutil.rmtree, "is not an exported model: it holds no 'export.json'"),
+        (lambda folder: (folder / "export.json").write_text("{"), "cannot be read: Expecting property name"),
+        (lambda folder: (folder / "export.json").write_bytes(b"\xff\xfe\x00"), "cannot be read"),
+        (lambda folder: (folder / "export.json").write_text("[]"), "damaged: content: "),
+        (lambda folder: edited(folder, version=2), "has format version '2', this zoo reads '1'"),
+        (lambda folder: edited(folder, format="tflite"), "damaged: format: "),
+        (
+            lambda folder: edited(folder, inputs=[{"name": "rgb", "shape": [-1], "dtype": "uint8"}]),
+            "damaged: inputs.0.shape.0",
+        ),
+        (lambda folder: edited(folder, files={**sums(folder), "../other": "0" * 64}), "damaged: files"),
+        (lambda folder: edited(folder, files={"model.onnx": "0" * 64}), "do not make a program of format 'paddle'"),
+        (lambda folder: edited(folder, class_names=["one"]), "1 class names for 6 classes"),
+        (lambda folder: (folder / "model.pdiparams").unlink(), "model.pdiparams' cannot be read"),
+        (lambda folder: (folder / "export.json").write_text("[" * 100000), "cannot be read: it nests too deep"),
+        (lambda folder: edited(folder, class_names=["\ud800"] * 6), "surrogates not allowed"),
+        (lambda folder: piped(folder / "export.json"), "export.json' is a pipe or a device"),
+        (lambda folder: piped(folder / "model.pdiparams"), "model.pdiparams' is a pipe or a device"),
+        (
+            lambda folder: (folder / "model.pdiparams").open("ab").write(b"x"),
+            "model.pdiparams' is not the file that was exported",
+        ),
+    ],
+)
 def test_damaged_folders(folder, damage, message):
     damage(folder)
     with pytest.raises(WeightsError, match=message):
@@ -225,9 +255,11 @@ def test_an_export_that_answers_otherwise_leaves_the_earlier_one(small, folder):
     broken = networks.weights("AttentionCluster", networks.settings("AttentionCluster"))
     for name in broken:
         if name.startswith("logistic"):
-            broken[name][...] = 3e38                    # finite, as weights must be; sums of them are not
+            broken[name][...] = 3e38  # finite, as weights must be; sums of them are not
     other = Trained("AttentionCluster", None, broken, networks.settings("AttentionCluster"), use_gpu=False)
-    with pytest.raises(WeightsError, match="not exported: the exported AttentionCluster answers differently .*, by (nan|inf)"):
+    with pytest.raises(
+        WeightsError, match="not exported: the exported AttentionCluster answers differently .*, by (nan|inf)"
+    ):
         exporter.export(other, folder)
     assert sums(folder) == before and [path.name for path in folder.parent.iterdir()] == [folder.name]
     exporter.export(small, folder, interface="float")
@@ -252,7 +284,9 @@ class LogGamma(MODELS["AttentionCluster"]):
 def test_an_operator_without_onnx_is_named(small, tmp_path, monkeypatch):
     monkeypatch.setitem(MODELS, "AttentionCluster", LogGamma)
     model = networks.trained("AttentionCluster")
-    with pytest.raises(WeightsError, match=r"cannot be converted to ONNX \(operators that paddle2onnx may not know: lgamma; "):
+    with pytest.raises(
+        WeightsError, match=r"cannot be converted to ONNX \(operators that paddle2onnx may not know: lgamma; "
+    ):
         exporter.export(model, tmp_path / "model", "onnx")
     assert not list(tmp_path.iterdir())
     exporter.export(model, tmp_path / "model")

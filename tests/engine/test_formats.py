@@ -1,4 +1,5 @@
 """Weights of every era are told apart by content and read to the same arrays; what is written is whole or not there."""
+
 import collections
 import io
 import pickle
@@ -14,15 +15,22 @@ from engine.weights import formats, lodtensor
 from support import goldens
 from utils.errors import WeightsError
 
-ARRAYS = {"fc_0.w_0": np.arange(12, dtype=np.float32).reshape(3, 4), "fc_0.b_0": np.arange(4, dtype=np.float32), "count": np.array(7)}
+ARRAYS = {
+    "fc_0.w_0": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "fc_0.b_0": np.arange(4, dtype=np.float32),
+    "count": np.array(7),
+}
 SHAPES = {name: array.shape for name, array in ARRAYS.items()}
 FORMS = ("folder", "combined", "a.pdparams", "a.pdopt", "a.npz", "a.safetensors")
 
 
 def equal(found, wanted=ARRAYS):
     return set(found) == set(wanted) and all(
-        found[name].dtype == wanted[name].dtype and found[name].shape == wanted[name].shape and (found[name] == wanted[name]).all()
-        for name in wanted)
+        found[name].dtype == wanted[name].dtype
+        and found[name].shape == wanted[name].shape
+        and (found[name] == wanted[name]).all()
+        for name in wanted
+    )
 
 
 def write(folder, form):
@@ -59,7 +67,7 @@ def test_archives_of_every_form(tmp_path, form, mode):
     source, path = write(tmp_path, form), tmp_path / "released"
     if mode == "zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in ([source] if source.is_file() else source.iterdir()):
+            for file in [source] if source.is_file() else source.iterdir():
                 archive.write(file, file.relative_to(tmp_path))
             archive.writestr("__MACOSX/._x", b"\0\0")
     else:
@@ -96,26 +104,43 @@ def test_a_folder_around_one_file(tmp_path):
 
 def test_entries_that_are_no_arrays_are_skipped(tmp_path):
     assert formats.read(pickled(tmp_path, {"v": np.ones(1), "LR_Scheduler": {"last_epoch": 3}, "epoch": 2})) == (
-        {"v": np.ones(1)}, ["LR_Scheduler", "epoch"])
+        {"v": np.ones(1)},
+        ["LR_Scheduler", "epoch"],
+    )
     assert formats.read(pickled(tmp_path, {})) == ({}, [])
 
 
 def test_structured_names_become_parameter_names(tmp_path):
-    tree = {"net.fc.weight": np.ones(2), "free": np.zeros(1), "StructuredToParameterName@@": {"net.fc.weight": "fc_0.w_0"}}
+    tree = {
+        "net.fc.weight": np.ones(2),
+        "free": np.zeros(1),
+        "StructuredToParameterName@@": {"net.fc.weight": "fc_0.w_0"},
+    }
     arrays, skipped = formats.read(pickled(tmp_path, tree))
     assert equal(arrays, {"fc_0.w_0": np.ones(2), "free": np.zeros(1)}) and skipped == []
 
 
 def test_pairs_of_name_and_array(tmp_path):
-    assert list(formats.read(pickled(tmp_path, {"fc_0.w_0": ("fc_0.w_0", np.ones(2))}, protocol=4)).arrays) == ["fc_0.w_0"]
+    assert list(formats.read(pickled(tmp_path, {"fc_0.w_0": ("fc_0.w_0", np.ones(2))}, protocol=4)).arrays) == [
+        "fc_0.w_0"
+    ]
 
 
 def test_big_arrays_saved_in_slices(tmp_path):
     whole = np.arange(10.0).reshape(2, 5)
-    tree = {"w@@.0": whole.reshape(-1)[:6], "b": np.ones(1), "w@@.1": whole.reshape(-1)[6:],
-            "UnpackBigParamInfor@@": {"w": {"OriginShape": (2, 5), "slices": ["w@@.0", "w@@.1"]}}}
+    tree = {
+        "w@@.0": whole.reshape(-1)[:6],
+        "b": np.ones(1),
+        "w@@.1": whole.reshape(-1)[6:],
+        "UnpackBigParamInfor@@": {"w": {"OriginShape": (2, 5), "slices": ["w@@.0", "w@@.1"]}},
+    }
     assert equal(formats.read(pickled(tmp_path, tree)).arrays, {"w": whole, "b": np.ones(1)})
-    for damage in ({"OriginShape": (3, 5), "slices": ["w@@.0", "w@@.1"]}, {"slices": ["w@@.0"]}, {"OriginShape": (1,), "slices": ["x"]}, 3):
+    for damage in (
+        {"OriginShape": (3, 5), "slices": ["w@@.0", "w@@.1"]},
+        {"slices": ["w@@.0"]},
+        {"OriginShape": (1,), "slices": ["x"]},
+        3,
+    ):
         with pytest.raises(WeightsError, match="table of slices or names is damaged"):
             formats.read(pickled(tmp_path, {**tree, "UnpackBigParamInfor@@": {"w": damage}}))
 
@@ -131,14 +156,20 @@ class Evaluated:
 
 
 def test_tensors_of_static_programs_are_looked_up_not_evaluated(tmp_path):
-    assert equal(formats.read(pickled(tmp_path, {name: Evaluated("data", {"data": array}) for name, array in ARRAYS.items()})).arrays)
+    assert equal(
+        formats.read(
+            pickled(tmp_path, {name: Evaluated("data", {"data": array}) for name, array in ARRAYS.items()})
+        ).arrays
+    )
     mark = tmp_path / "mark"
     with pytest.raises(WeightsError, match="the expression 'open"):
         formats.read(pickled(tmp_path, {"w": Evaluated(f"open({str(mark)!r}, 'w')", {})}))
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("dtype, data, wanted", [("BF16", b"\x80\x3f\x00\xc0", [1.0, -2.0]), ("F8_E4M3", b"\0\0", None)])
+@pytest.mark.parametrize(
+    "dtype, data, wanted", [("BF16", b"\x80\x3f\x00\xc0", [1.0, -2.0]), ("F8_E4M3", b"\0\0", None)]
+)
 def test_types_of_safetensors(tmp_path, dtype, data, wanted):
     header = f'{{"w":{{"dtype":"{dtype}","shape":[2],"data_offsets":[0,{len(data)}]}}}}'.encode()
     path = tmp_path / "w"
@@ -150,19 +181,22 @@ def test_types_of_safetensors(tmp_path, dtype, data, wanted):
             formats.read(path)
 
 
-@pytest.mark.parametrize("content, reason", [
-    (b"", "a file of 0 bytes in no known form; weights are a directory"),
-    (b"<html>404</html>", "in no known form"),
-    (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "a PyTorch file older than 1.6"),
-    (pickle.dumps([1, 2]), "a pickle that holds a 'list'; expected a dictionary"),
-    (pickle.dumps(ARRAYS)[:-20], "not a readable pickle"),
-    (pickle.dumps({"w": collections.Counter()}), "refused: it asks for 'collections.Counter'"),
-    (pickle.dumps({"w": np.array([{}], object)}), "refused: it holds an array of type 'O8'"),
-    (b"\0" * 12, "holds no names"),
-    (b"PK\x03\x04" + b"\0" * 40, "a damaged or incomplete zip"),
-    (b"\x1f\x8b\x08\0", "a damaged, encrypted or incomplete archive"),
-    (b"\x20\0\0\0\0\0\0\0{" + b" " * 40, "a damaged .safetensors file"),
-])
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (b"", "a file of 0 bytes in no known form; weights are a directory"),
+        (b"<html>404</html>", "in no known form"),
+        (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "a PyTorch file older than 1.6"),
+        (pickle.dumps([1, 2]), "a pickle that holds a 'list'; expected a dictionary"),
+        (pickle.dumps(ARRAYS)[:-20], "not a readable pickle"),
+        (pickle.dumps({"w": collections.Counter()}), "refused: it asks for 'collections.Counter'"),
+        (pickle.dumps({"w": np.array([{}], object)}), "refused: it holds an array of type 'O8'"),
+        (b"\0" * 12, "holds no names"),
+        (b"PK\x03\x04" + b"\0" * 40, "a damaged or incomplete zip"),
+        (b"\x1f\x8b\x08\0", "a damaged, encrypted or incomplete archive"),
+        (b"\x20\0\0\0\0\0\0\0{" + b" " * 40, "a damaged .safetensors file"),
+    ],
+)
 def test_what_is_no_weights(tmp_path, content, reason):
     (tmp_path / "w.pdparams").write_bytes(content)
     with pytest.raises(WeightsError, match=f"w.pdparams'.*{reason}"):
@@ -187,7 +221,11 @@ def test_npz_with_objects_or_lies(tmp_path):
         formats.read(path)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (1 << 50,)})
-    for member in (header.getvalue(), header.getvalue().replace(b"(", b"[["), header.getvalue().replace(b"'descr'", b"b'desc'")):
+    for member in (
+        header.getvalue(),
+        header.getvalue().replace(b"(", b"[["),
+        header.getvalue().replace(b"'descr'", b"b'desc'"),
+    ):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("w.npy", member)
         with pytest.raises(WeightsError, match="w.npz': a damaged .npz"):
@@ -211,7 +249,9 @@ def test_saving_replaces_at_once_or_not_at_all(tmp_path, ending):
     formats.save(path, {"t": np.arange(6.0).reshape(2, 3).T})
     with pytest.raises(WeightsError, match="'bad' of type object cannot be saved"):
         formats.save(path, {"bad": np.array([{}], object)})
-    assert equal(formats.read(path).arrays, {"t": np.arange(6.0).reshape(2, 3).T}) and list(tmp_path.iterdir()) == [path]
+    assert equal(formats.read(path).arrays, {"t": np.arange(6.0).reshape(2, 3).T}) and list(tmp_path.iterdir()) == [
+        path
+    ]
 
 
 def test_saving_where_it_cannot_be(tmp_path):
@@ -225,6 +265,7 @@ def test_saving_where_it_cannot_be(tmp_path):
 
 def test_paddle_reads_what_is_saved(tmp_path):
     import paddle
+
     formats.save(tmp_path / "w.pdparams", ARRAYS)
     assert equal(paddle.load(str(tmp_path / "w.pdparams"), return_numpy=True))
     assert equal(paddle.static.load_program_state(str(tmp_path / "w")))

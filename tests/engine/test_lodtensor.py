@@ -1,4 +1,5 @@
 """LoDTensor records: byte for byte what Paddle 1.8.5 wrote, and no belief in what a damaged header claims."""
+
 import struct
 
 import numpy as np
@@ -8,12 +9,16 @@ from engine.weights import formats, lodtensor
 from support import goldens
 from utils.errors import WeightsError
 
-SAMPLES = goldens.FULL / "fluid_checkpoints"        # five variables of StNet: a directory, a combined file, a pickle
+SAMPLES = goldens.FULL / "fluid_checkpoints"  # five variables of StNet: a directory, a combined file, a pickle
 real = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the files written by Paddle 1.8.5 are not beside this checkout")
 
 ARRAYS = {
-    "fc_0.w_0": np.arange(12, dtype=np.float32).reshape(3, 4), "fc_0.b_0": np.arange(300, dtype=np.float64),
-    "@LR_DECAY_COUNTER@": np.array([7]), "Z": np.array(True), "half": np.ones((2, 1, 3), np.float16), "bytes": np.arange(5, dtype=np.uint8),
+    "fc_0.w_0": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "fc_0.b_0": np.arange(300, dtype=np.float64),
+    "@LR_DECAY_COUNTER@": np.array([7]),
+    "Z": np.array(True),
+    "half": np.ones((2, 1, 3), np.float16),
+    "bytes": np.arange(5, dtype=np.uint8),
 }
 SHAPES = {name: array.shape for name, array in ARRAYS.items()}
 
@@ -29,7 +34,8 @@ def record(code=5, sizes=(3,), data=b"\0" * 12, lod=b"\0" * 8, version=0):
 
 def equal(found, wanted):
     return list(found) == list(wanted) and all(
-        found[name].dtype == wanted[name].dtype and np.array_equal(found[name], wanted[name]) for name in wanted)
+        found[name].dtype == wanted[name].dtype and np.array_equal(found[name], wanted[name]) for name in wanted
+    )
 
 
 @real
@@ -50,13 +56,18 @@ def test_writing_gives_the_bytes_of_the_real_files(tmp_path):
     lodtensor.write_combined(tmp_path / "combined", arrays)
     lodtensor.write_directory(tmp_path / "folder", arrays)
     assert (tmp_path / "combined").read_bytes() == (SAMPLES / "save_vars_combined").read_bytes()
-    folders = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in (tmp_path / "folder", SAMPLES / "save_vars_dir")]
+    folders = [
+        {path.name: path.read_bytes() for path in folder.iterdir()}
+        for folder in (tmp_path / "folder", SAMPLES / "save_vars_dir")
+    ]
     assert folders[0] == folders[1]
 
 
 def test_a_known_record(tmp_path):
     lodtensor.write_combined(tmp_path / "vector", {"v": np.zeros(5, np.float32)})
-    assert (tmp_path / "vector").read_bytes() == bytes.fromhex("00000000 0000000000000000 00000000 04000000 08051005") + b"\0" * 20
+    assert (tmp_path / "vector").read_bytes() == bytes.fromhex(
+        "00000000 0000000000000000 00000000 04000000 08051005"
+    ) + b"\0" * 20
 
 
 def test_combined_files_are_sorted_by_name_in_byte_order(tmp_path):
@@ -86,10 +97,14 @@ def test_a_combined_file_of_another_class_count_is_read_as_it_is(tmp_path):
     assert {name: array.shape for name, array in found.items()} == {"conv": (2, 3), "fc.b": (10,), "fc.w": (4, 10)}
 
 
-@pytest.mark.parametrize("shapes", [
-    {"fc.w": (4, 400), "fc.b": (200,), "conv": (2, 3)}, {"fc.w": (4, 10), "fc.b": (10,), "conv": (3, 2)},
-    {"fc.w": (4, 10), "fc.b": (10, 1), "conv": (2, 3)},
-])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"fc.w": (4, 400), "fc.b": (200,), "conv": (2, 3)},
+        {"fc.w": (4, 10), "fc.b": (10,), "conv": (3, 2)},
+        {"fc.w": (4, 10), "fc.b": (10, 1), "conv": (2, 3)},
+    ],
+)
 def test_a_combined_file_of_another_model_is_refused(tmp_path, shapes):
     lodtensor.write_combined(tmp_path / "ten", {"fc.w": np.ones((4, 10)), "fc.b": np.ones(10), "conv": np.ones((2, 3))})
     with pytest.raises(WeightsError, match="combined file of another model or version: the tensor in the place of '"):
@@ -103,26 +118,29 @@ def test_levels_of_detail_are_stepped_over_and_bfloat16_is_widened(tmp_path):
     assert found.dtype == np.float32 and found.tolist() == [1.0, -2.0, float("inf")]
 
 
-@pytest.mark.parametrize("data, reason", [
-    (record()[:-1], "cut short: 12 bytes wanted for the data of a tensor of shape .3., 11 left"),
-    (record()[:17], "cut short"),
-    (record() + b"\0", "1 bytes follow the tensor"),
-    (record(sizes=(1 << 20, 1 << 20, 1 << 20)), "cut short: 4611686018427387904 bytes wanted"),
-    (record(sizes=(1 << 62, 4)), "cut short"),
-    (record(sizes=(-3, -1)), r"impossible shape \[-3, -1\]"),
-    (record(sizes=(0, 1 << 62)), "impossible shape"),
-    (record(sizes=(1,) * 9 + (3,)), "impossible shape"),
-    (record(code=7), "unknown data type 7"),
-    (record(version=1), "not a tensor of version 0"),
-    (b"", "cut short: 12 bytes wanted, 0 left"),
-    (b"a text", "cut short: 12 bytes wanted, 6 left"),
-    (record(lod=struct.pack("<Q", 1 << 60)), "cut short|not a tensor"),
-    (record(lod=struct.pack("<QQ", 1, 1 << 62)), "cut short: 4611686018427387904 bytes wanted, "),
-    (b"\0" * 64, "unknown data type None"),
-    (b"\0" * 16 + struct.pack("<i", -1), "description of -1 bytes"),
-    (b"\0" * 16 + struct.pack("<i", 2) + b"\x08\xff", "description that does not end"),
-    (b"\0" * 16 + struct.pack("<i", 2) + b"\x1a\x00", "unknown key 26"),
-])
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (record()[:-1], "cut short: 12 bytes wanted for the data of a tensor of shape .3., 11 left"),
+        (record()[:17], "cut short"),
+        (record() + b"\0", "1 bytes follow the tensor"),
+        (record(sizes=(1 << 20, 1 << 20, 1 << 20)), "cut short: 4611686018427387904 bytes wanted"),
+        (record(sizes=(1 << 62, 4)), "cut short"),
+        (record(sizes=(-3, -1)), r"impossible shape \[-3, -1\]"),
+        (record(sizes=(0, 1 << 62)), "impossible shape"),
+        (record(sizes=(1,) * 9 + (3,)), "impossible shape"),
+        (record(code=7), "unknown data type 7"),
+        (record(version=1), "not a tensor of version 0"),
+        (b"", "cut short: 12 bytes wanted, 0 left"),
+        (b"a text", "cut short: 12 bytes wanted, 6 left"),
+        (record(lod=struct.pack("<Q", 1 << 60)), "cut short|not a tensor"),
+        (record(lod=struct.pack("<QQ", 1, 1 << 62)), "cut short: 4611686018427387904 bytes wanted, "),
+        (b"\0" * 64, "unknown data type None"),
+        (b"\0" * 16 + struct.pack("<i", -1), "description of -1 bytes"),
+        (b"\0" * 16 + struct.pack("<i", 2) + b"\x08\xff", "description that does not end"),
+        (b"\0" * 16 + struct.pack("<i", 2) + b"\x1a\x00", "unknown key 26"),
+    ],
+)
 def test_lying_headers(tmp_path, data, reason):
     folder = tmp_path / "weights"
     folder.mkdir()

@@ -1,4 +1,5 @@
 """The share of time spent waiting for data, the sentence about it, and the wish to stop."""
+
 import os
 import signal
 import time

@@ -1,4 +1,5 @@
 """The class people embed: its signature, any input shape, paths in and named results out."""
+
 import numpy as np
 import pytest
 
@@ -31,11 +32,14 @@ def test_run_takes_other_sizes_and_segment_counts(predictor):
     assert predictor.run({"image": np.zeros((1, 2, channels, 64, 96), np.float32)})["logits"].shape == (1, 400)
 
 
-@pytest.mark.parametrize("inputs, message", [
-    ({"picture": np.zeros((1, 3, 3, 8, 8))}, "expected one input 'image' or 'frames', found 'picture'"),
-    ({"image": np.zeros((3, 3, 8, 8))}, r"has shape \[3, 3, 8, 8\]; expected \[batch, seg_num"),
-    ({"image": np.zeros((1, 3, 4, 8, 8))}, r"has shape \[1, 3, 4, 8, 8\]"),
-])
+@pytest.mark.parametrize(
+    "inputs, message",
+    [
+        ({"picture": np.zeros((1, 3, 3, 8, 8))}, "expected one input 'image' or 'frames', found 'picture'"),
+        ({"image": np.zeros((3, 3, 8, 8))}, r"has shape \[3, 3, 8, 8\]; expected \[batch, seg_num"),
+        ({"image": np.zeros((1, 3, 4, 8, 8))}, r"has shape \[1, 3, 4, 8, 8\]"),
+    ],
+)
 def test_wrong_inputs(predictor, inputs, message):
     with pytest.raises(DataError, match=message):
         predictor.run(inputs)
@@ -49,11 +53,14 @@ def test_predict_equals_run_on_the_same_frames(predictor, tmp_path):
     assert [("error" in result) for result in results] == [True, False, False]
     model = predictor.config.MODEL
     from datareader import ClipDataset, lists
+
     frames = ClipDataset(predictor.config, "infer", lists.find_clips([tmp_path])).read(1, 0)[0]
-    image = (frames / 255.0 - model.image_mean) / model.image_std                        # [T, H, W, 3]
+    image = (frames / 255.0 - model.image_mean) / model.image_std  # [T, H, W, 3]
     image = image.transpose(0, 3, 1, 2).reshape(1, 3, 3 * model.seglen, 112, 112)
     expected = predictor.run({"image": image})["probabilities"][0]
-    np.testing.assert_allclose(np.array(results[1]["probabilities"]), expected[results[1]["indices"]], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        np.array(results[1]["probabilities"]), expected[results[1]["indices"]], rtol=1e-4, atol=1e-6
+    )
     assert results[1]["names"][0] == predictor.names[results[1]["indices"][0]]
 
 

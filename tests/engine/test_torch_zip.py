@@ -1,4 +1,5 @@
 """PyTorch checkpoints are read without PyTorch. The files are put together here, instruction by instruction."""
+
 import pickle
 import zipfile
 
@@ -23,8 +24,15 @@ def call(name, *args):
 
 def tensor(sizes, strides, offset=0, key="0", count=24, kind="FloatStorage"):
     storage = b"(" + value("storage") + f"ctorch\n{kind}\n".encode() + value(key) + value("cpu") + value(count) + b"tQ"
-    return call("torch._utils._rebuild_tensor_v2", storage, value(offset), value(sizes), value(strides), value(False),
-                call("collections.OrderedDict"))
+    return call(
+        "torch._utils._rebuild_tensor_v2",
+        storage,
+        value(offset),
+        value(sizes),
+        value(strides),
+        value(False),
+        call("collections.OrderedDict"),
+    )
 
 
 def mapping(entries, start=b"}"):
@@ -43,11 +51,27 @@ def checkpoint(path, tree, byteorder=b"little", **storages):
 
 
 def test_sizes_strides_and_offsets(tmp_path):
-    arrays, skipped = formats.read(checkpoint(tmp_path / "w.pth", mapping({
-        "whole": tensor((2, 3, 4), (12, 4, 1)), "transposed": tensor((4, 3), (1, 4)), "slice": tensor((2, 3), (8, 2), offset=5),
-        "scalar": tensor((), (), offset=23), "empty": tensor((0, 3), (3, 1)), "epoch": value(7),
-        "parameter": call("torch._utils._rebuild_parameter", tensor((2,), (1,)), value(True), call("collections.OrderedDict")),
-    })))
+    arrays, skipped = formats.read(
+        checkpoint(
+            tmp_path / "w.pth",
+            mapping(
+                {
+                    "whole": tensor((2, 3, 4), (12, 4, 1)),
+                    "transposed": tensor((4, 3), (1, 4)),
+                    "slice": tensor((2, 3), (8, 2), offset=5),
+                    "scalar": tensor((), (), offset=23),
+                    "empty": tensor((0, 3), (3, 1)),
+                    "epoch": value(7),
+                    "parameter": call(
+                        "torch._utils._rebuild_parameter",
+                        tensor((2,), (1,)),
+                        value(True),
+                        call("collections.OrderedDict"),
+                    ),
+                }
+            ),
+        )
+    )
     assert skipped == ["epoch"]
     assert np.array_equal(arrays["whole"], NUMBERS.reshape(2, 3, 4))
     assert np.array_equal(arrays["transposed"], NUMBERS[:12].reshape(3, 4).T)
@@ -56,35 +80,55 @@ def test_sizes_strides_and_offsets(tmp_path):
     assert arrays["empty"].shape == (0, 3) and arrays["parameter"].tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("kind, numbers, wanted", [
-    ("DoubleStorage", np.array([1.5, -2], "<f8"), [1.5, -2]), ("HalfStorage", np.array([1.5, -2], "<f2"), [1.5, -2]),
-    ("BFloat16Storage", np.array([0x3F80, 0xC000], "<u2"), [1.0, -2.0]), ("LongStorage", np.array([1 << 40, -1]), [1 << 40, -1]),
-    ("ByteStorage", np.array([0, 255], "u1"), [0, 255]), ("BoolStorage", np.array([True, False]), [True, False]),
-])
+@pytest.mark.parametrize(
+    "kind, numbers, wanted",
+    [
+        ("DoubleStorage", np.array([1.5, -2], "<f8"), [1.5, -2]),
+        ("HalfStorage", np.array([1.5, -2], "<f2"), [1.5, -2]),
+        ("BFloat16Storage", np.array([0x3F80, 0xC000], "<u2"), [1.0, -2.0]),
+        ("LongStorage", np.array([1 << 40, -1]), [1 << 40, -1]),
+        ("ByteStorage", np.array([0, 255], "u1"), [0, 255]),
+        ("BoolStorage", np.array([True, False]), [True, False]),
+    ],
+)
 def test_types(tmp_path, kind, numbers, wanted):
-    path = checkpoint(tmp_path / "w.pth", mapping({"w": tensor((2,), (1,), key="1", count=2, kind=kind)}), **{"1": numbers})
+    path = checkpoint(
+        tmp_path / "w.pth", mapping({"w": tensor((2,), (1,), key="1", count=2, kind=kind)}), **{"1": numbers}
+    )
     found = formats.read(path).arrays["w"]
     assert found.tolist() == wanted and found.dtype == (np.float32 if kind == "BFloat16Storage" else numbers.dtype)
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model"])
 def test_what_training_scripts_wrap_around(tmp_path, key):
-    state = mapping({"module.fc.weight": tensor((3,), (1,))}, call("collections.OrderedDict")) + value({"_metadata": {}}) + b"b"
+    state = (
+        mapping({"module.fc.weight": tensor((3,), (1,))}, call("collections.OrderedDict"))
+        + value({"_metadata": {}})
+        + b"b"
+    )
     tree = mapping({key: state, "optimizer": mapping({"momentum": tensor((3,), (1,))}), "epoch": value(3)})
     assert list(formats.read(checkpoint(tmp_path / "w.pth", tree)).arrays) == ["fc.weight"]
 
 
-@pytest.mark.parametrize("bad, reason", [
-    (tensor((25,), (1,)), "a tensor of sizes"), (tensor((2,), (24,)), "a tensor of sizes"), (tensor((2,), (1,), offset=23), "a tensor of"),
-    (tensor((-1,), (1,)), "a tensor of sizes"), (tensor((2,), (-1,), offset=3), "a tensor of sizes"),
-    (tensor((1 << 60,), (0,)), "a tensor of sizes"),
-    (tensor((2,), (1, 1)), "not a readable pickle"), (tensor((2,), (1,), offset=-1), "a tensor of sizes"),
-    (tensor((2,), (1,), count=25), "the storage '0' holds 24 numbers, its tensor expects 25"),
-    (tensor((2,), (1,), kind="DoubleStorage"), "holds 12 numbers"), (tensor((2,), (1,), key="9"), "without the storage '9'"),
-    (tensor((2,), (1,), kind="QInt8Storage"), "refused: it asks for 'torch.QInt8Storage'"),
-    (call("os.system", value("true")), "refused: it asks for 'os.system'"),
-    (call("torch.nn.modules.linear.Linear"), "refused: it asks for 'torch.nn.modules.linear.Linear'"),
-])
+@pytest.mark.parametrize(
+    "bad, reason",
+    [
+        (tensor((25,), (1,)), "a tensor of sizes"),
+        (tensor((2,), (24,)), "a tensor of sizes"),
+        (tensor((2,), (1,), offset=23), "a tensor of"),
+        (tensor((-1,), (1,)), "a tensor of sizes"),
+        (tensor((2,), (-1,), offset=3), "a tensor of sizes"),
+        (tensor((1 << 60,), (0,)), "a tensor of sizes"),
+        (tensor((2,), (1, 1)), "not a readable pickle"),
+        (tensor((2,), (1,), offset=-1), "a tensor of sizes"),
+        (tensor((2,), (1,), count=25), "the storage '0' holds 24 numbers, its tensor expects 25"),
+        (tensor((2,), (1,), kind="DoubleStorage"), "holds 12 numbers"),
+        (tensor((2,), (1,), key="9"), "without the storage '9'"),
+        (tensor((2,), (1,), kind="QInt8Storage"), "refused: it asks for 'torch.QInt8Storage'"),
+        (call("os.system", value("true")), "refused: it asks for 'os.system'"),
+        (call("torch.nn.modules.linear.Linear"), "refused: it asks for 'torch.nn.modules.linear.Linear'"),
+    ],
+)
 def test_lies_and_foreign_objects(tmp_path, bad, reason):
     with pytest.raises(WeightsError, match=f"w.pth'.*{reason}"):
         formats.read(checkpoint(tmp_path / "w.pth", mapping({"w": bad})))

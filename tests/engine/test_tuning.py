@@ -1,4 +1,5 @@
 """Fine-tuning keys: what is frozen stays bit for bit, rates are multiplied, rare classes weigh more."""
+
 import numpy as np
 import paddle
 import pytest
@@ -65,8 +66,15 @@ def test_fixed_batch_norms_keep_their_statistics_and_train_their_scales(plain):
 
 
 def test_multipliers_scale_the_rate_of_parameters_by_prefix(plain):
-    before, after, _ = train(model_with(lr_multipliers={"backbone": 0.5, "res5": 0.25, "fc_0": 2, "conv1": 0}, l2_weight_decay=0.1))
-    for name, factor in (("res2a_branch2a_weights", 0.5), ("bn3b_branch2c_scale", 0.5), ("res5a_branch1_weights", 0.25), ("fc_0.w_0", 2)):
+    before, after, _ = train(
+        model_with(lr_multipliers={"backbone": 0.5, "res5": 0.25, "fc_0": 2, "conv1": 0}, l2_weight_decay=0.1)
+    )
+    for name, factor in (
+        ("res2a_branch2a_weights", 0.5),
+        ("bn3b_branch2c_scale", 0.5),
+        ("res5a_branch1_weights", 0.25),
+        ("fc_0.w_0", 2),
+    ):
         step = plain[1][name] - plain[0][name]
         np.testing.assert_allclose(after[name] - before[name], factor * step, rtol=1e-3, atol=1e-3 * np.abs(step).max())
     assert "conv1_weights" not in changed(before, after)
@@ -84,7 +92,7 @@ def test_class_weights_scale_the_loss_of_their_samples(smoothing):
         model = model_with(class_weights=weights, label_smoothing=smoothing)
         loss = model.loss(paddle.static.data("logits", [None, 3], "float32"), model.label())
     feed = {"logits": logits.astype(np.float32), "label": np.array(labels).reshape(3, 1)}
-    found, = paddle.static.Executor(paddle.CPUPlace()).run(program, feed, [loss])
+    (found,) = paddle.static.Executor(paddle.CPUPlace()).run(program, feed, [loss])
     assert float(found) == pytest.approx(np.dot(weights, losses) / 3, rel=1e-5)
 
 
@@ -92,22 +100,29 @@ def test_balanced_weights_are_inverse_to_the_share_of_a_class():
     model = model_with()
     items = [Item("a", label, f"{i}.mp4") for i, label in enumerate([0] * 6 + [1] * 2)]
     weights = balanced(items, model.config)
-    assert weights[:2] == [8 / 2 / 6, 8 / 2 / 2] and np.mean([weights[item.label] for item in items]) == pytest.approx(1)
+    assert weights[:2] == [8 / 2 / 6, 8 / 2 / 2] and np.mean([weights[item.label] for item in items]) == pytest.approx(
+        1
+    )
     with pytest.raises(DataError, match="'x.pkl' has none there"):
         balanced([*items, Item("x.pkl", None, "x.pkl")], model.config)
 
 
 def test_the_longest_prefix_counts():
-    tuning = Tuning(freeze=("a.b",), multipliers={"backbone": 2, "a": 3, "a.c": 4}, in_backbone=lambda name: name != "head")
+    tuning = Tuning(
+        freeze=("a.b",), multipliers={"backbone": 2, "a": 3, "a.c": 4}, in_backbone=lambda name: name != "head"
+    )
     assert [tuning.rate(name) for name in ("a.b.c", "a.c", "a.d", "z", "head")] == [0, 4, 3, 2, 1]
     assert Tuning(freeze=("x", "a")).unused(["ab", "b"]) == ["x"]
 
 
-@pytest.mark.parametrize("train_keys, message", [
-    ({"freeze": ["res2", "rse3"]}, "'rse3': no parameter of TSN starts so"),
-    ({"lr_multipliers": {"fc_1": 10}}, "'fc_1': no parameter of TSN starts so"),
-    ({"freeze": ["backbone", "fc_0"]}, "leaves no parameter of TSN to train"),
-])
+@pytest.mark.parametrize(
+    "train_keys, message",
+    [
+        ({"freeze": ["res2", "rse3"]}, "'rse3': no parameter of TSN starts so"),
+        ({"lr_multipliers": {"fc_1": 10}}, "'fc_1': no parameter of TSN starts so"),
+        ({"freeze": ["backbone", "fc_0"]}, "leaves no parameter of TSN to train"),
+    ],
+)
 def test_mistakes_are_named(train_keys, message, tmp_path):
     filelist = tiny.make_clips(tmp_path, count=2)
     model = model_with(filelist=str(filelist), batch_size=1, **train_keys)

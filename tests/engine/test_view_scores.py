@@ -1,4 +1,5 @@
 """Scores of several views: averaged by hand from single runs, at most batch_size views in the graph at once."""
+
 from functools import partial
 
 import numpy as np
@@ -53,15 +54,19 @@ def folder(tmp_path_factory):
 
 def setup(folder, **test):
     """Device, test graph and loader."""
-    config = Squares.settings(MODEL={"num_classes": 2, "seg_num": 2}, TEST={**SIZES, **test}, TRAIN=SIZES, VALID=SIZES, INFER=SIZES)
+    config = Squares.settings(
+        MODEL={"num_classes": 2, "seg_num": 2}, TEST={**SIZES, **test}, TRAIN=SIZES, VALID=SIZES, INFER=SIZES
+    )
     data = ClipDataset(config, "test", [Item(folder / f"{i}.mp4", i, f"{i}.mp4") for i in (0, 1)])
     device, graph = Watched(), Graph(Squares(config, "test"))
     device.initialise(graph, seed=3)
     return device, graph, loader_for(data, data.section)
 
 
-@pytest.mark.parametrize("average, batch_size, rows", [
-    ("prob", 8, [8, 8, 4] * 2), ("logits", 8, [8, 8, 4] * 2), ("prob", 40, [40]), ("logits", 50, [40])])
+@pytest.mark.parametrize(
+    "average, batch_size, rows",
+    [("prob", 8, [8, 8, 4] * 2), ("logits", 8, [8, 8, 4] * 2), ("prob", 40, [40]), ("logits", 50, [40])],
+)
 def test_averages_equal_those_of_single_runs(folder, average, batch_size, rows):
     """Two videos of 20 views each: one after the other, or both in one step."""
     device, graph, loader = setup(folder, num_clips=2, num_crops=10, average=average, batch_size=batch_size)
@@ -71,22 +76,30 @@ def test_averages_equal_those_of_single_runs(folder, average, batch_size, rows):
     expected = []
     for index in (0, 1):
         frames, label, _ = loader.dataset.read(index, 0)
-        single = [device.run(graph, {"frames": view[None], "label": np.array([[label]])}, [graph.probabilities, graph.logits])
-                  for view in frames]
+        single = [
+            device.run(graph, {"frames": view[None], "label": np.array([[label]])}, [graph.probabilities, graph.logits])
+            for view in frames
+        ]
         probabilities, logits = (np.concatenate(column) for column in zip(*single, strict=True))
         powers = np.exp(logits.mean(axis=0))
         expected.append(probabilities.mean(axis=0) if average == "prob" else powers / powers.sum())
-    assert sum((names for names, *_ in found), []) == ["0.mp4", "1.mp4"] and sum((labels for _, labels, _ in found), []) == [0, 1]
+    assert sum((names for names, *_ in found), []) == ["0.mp4", "1.mp4"] and sum(
+        (labels for _, labels, _ in found), []
+    ) == [0, 1]
     np.testing.assert_allclose(np.concatenate([scores for *_, scores in found]), expected, rtol=1e-4)
     assert metric.result()["loss"] == pytest.approx(-np.log([expected[0][0], expected[1][1]]).mean(), rel=1e-4)
 
 
 def test_the_two_averages_differ(folder):
     device, graph, loader = setup(folder, num_crops=10, batch_size=40)
-    batch, = loader.epoch()
+    (batch,) = loader.epoch()
     assert len(batch.ids) == 2
-    scores = [views.probabilities(partial(device.scores, graph), batch.feed, loader.dataset.section.model_copy(update={"average": average}))
-              for average in ("prob", "logits")]
+    scores = [
+        views.probabilities(
+            partial(device.scores, graph), batch.feed, loader.dataset.section.model_copy(update={"average": average})
+        )
+        for average in ("prob", "logits")
+    ]
     np.testing.assert_allclose(*scores, atol=0.01)
     assert np.abs(scores[0] - scores[1]).max() > 1e-4 and device.rows == [20, 20]
 

@@ -1,4 +1,5 @@
 """What happens to every tensor of a weight file: loaded, missing, unexpected, reshaped, re-initialised; and when it stops."""
+
 import numpy as np
 import pytest
 
@@ -63,7 +64,9 @@ def test_numbers_that_are_not_finite_are_refused(tsn):
     source = values(graph.shapes)
     source["conv1_weights"][0, 0, 0, 0], source["fc_0.b_0"][0] = np.nan, np.inf
     for rule in (weights.strict, weights.finetune):
-        with pytest.raises(WeightsError, match="2 tensors hold numbers that are not finite: conv1_weights, fc_0.b_0; take weights from"):
+        with pytest.raises(
+            WeightsError, match="2 tensors hold numbers that are not finite: conv1_weights, fc_0.b_0; take weights from"
+        ):
             weights.put(rule, Device(), graph, model, source)
 
 
@@ -88,7 +91,11 @@ def test_weights_of_another_model_are_refused(tsn, stnet):
 
 def test_finetune_starts_a_classifier_of_another_size_anew(tsn):
     model, graph = tsn
-    source = {**values(graph.shapes), "fc_0.w_0": np.zeros((2048, 400), np.float32), "fc_0.b_0": np.zeros(400, np.float32)}
+    source = {
+        **values(graph.shapes),
+        "fc_0.w_0": np.zeros((2048, 400), np.float32),
+        "fc_0.b_0": np.zeros(400, np.float32),
+    }
     found, report = weights.finetune(source, model, graph.shapes)
     assert report.reinitialised == ["fc_0.b_0 [400] -> [3]", "fc_0.w_0 [2048, 400] -> [2048, 3]"]
     assert not any(name.startswith("fc_0") for name in found) and len(found) == len(report.loaded) == 265

@@ -1,4 +1,5 @@
 """`python -m engine.weights inspect` says what is in a file and whose weights they are."""
+
 import numpy as np
 import pytest
 
@@ -41,5 +42,7 @@ def test_weights_of_another_model_are_called_so(arrays, tmp_path, capsys):
     code, output = run(capsys, "inspect", tmp_path / "own.npz", "--model", "TSN")
     assert code == 1 and "these are NOT whole weights of TSN: 0 of its 267 tensors are there; 267 missing: " in output
     assert f"{len(arrays)} unknown to it: " in output
-    code, output = run(capsys, "inspect", tmp_path / "own.npz", "--model", "AttentionCluster", *flags(**{"MODEL.num_classes": 7}))
+    code, output = run(
+        capsys, "inspect", tmp_path / "own.npz", "--model", "AttentionCluster", *flags(**{"MODEL.num_classes": 7})
+    )
     assert code == 1 and "shapes differ: " in output and "the model wants [16, 7]" in output

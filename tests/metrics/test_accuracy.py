@@ -1,4 +1,5 @@
 """Top-k accuracy: the old zoo's reference values, and what it got wrong."""
+
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ def test_reference_values():
     metric.update(SCORES, [3, 2, 0, 5], loss=1.0)
     assert metric.result() == {"loss": 1.0, "top1": 25.0, "top5": 100.0}
     metric.update(SCORES[:1], [3], loss=2.0)
-    assert metric.result() == {"loss": pytest.approx(1.2), "top1": 40.0, "top5": 100.0}       # weighted by samples
+    assert metric.result() == {"loss": pytest.approx(1.2), "top1": 40.0, "top5": 100.0}  # weighted by samples
 
 
 def test_fewer_than_five_classes():
@@ -24,7 +25,10 @@ def test_fewer_than_five_classes():
 
 
 def test_line_is_what_old_log_scrapers_know():
-    assert Accuracy.line({"loss": 5.991465, "top1": 0.0, "top5": 3.125}) == "\tLoss: 5.991465,\ttop1_acc: 0.00, \ttop5_acc: 3.12, "
+    assert (
+        Accuracy.line({"loss": 5.991465, "top1": 0.0, "top5": 3.125})
+        == "\tLoss: 5.991465,\ttop1_acc: 0.00, \ttop5_acc: 3.12, "
+    )
 
 
 def test_nothing_scored_is_an_error():

@@ -8,7 +8,7 @@ from metrics.youtube8m import YouTube8M, average_precision, hits_at_one
 from utils.errors import ConfigError, DataError
 
 VIDEO, CLASS = np.arange(4)[:, None], np.arange(6)[None]
-SCORES = (7 * VIDEO + 3 * CLASS + VIDEO * CLASS) % 11 / 11.0              # no ties in a row, many between rows
+SCORES = (7 * VIDEO + 3 * CLASS + VIDEO * CLASS) % 11 / 11.0  # no ties in a row, many between rows
 LABELS = np.array([[1, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1]])
 
 
@@ -51,7 +51,13 @@ def test_an_epoch_gives_the_old_numbers():
     metric.update(SCORES, LABELS, 1.5)
     metric.update(SCORES[:2], LABELS[:2], 0.5)
     assert metric.average_precisions().tolist() == [0, 1, 0, 1, 0, 1]
-    wanted = {"loss": 1.1666666666666667, "hit_at_one": 0.5, "perr": 0.2222222222222222, "gap": 0.21666666666666667, "map": 0.5}
+    wanted = {
+        "loss": 1.1666666666666667,
+        "hit_at_one": 0.5,
+        "perr": 0.2222222222222222,
+        "gap": 0.21666666666666667,
+        "map": 0.5,
+    }
     assert metric.result() == pytest.approx(wanted, rel=1e-12)
 
 
@@ -109,7 +115,10 @@ def test_log_lines_are_the_old_ones():
     result = scored(SCORES, LABELS)
     assert YouTube8M.line(result) == " , loss = 1.500000, Hit@1 = 0.50, PERR = 0.21, GAP = 0.43"
     closing = {"loss": 1.5, "hit_at_one": 0.5, "perr": 0.25, "gap": 0.125, "map": 0.75}
-    assert YouTube8M.line(closing, final=True) == "\tavg_hit_at_one: 0.5,\tavg_perr: 0.25,\tavg_loss :1.5,\tmAP: 0.75,\tgap:0.125"
+    assert (
+        YouTube8M.line(closing, final=True)
+        == "\tavg_hit_at_one: 0.5,\tavg_perr: 0.25,\tavg_loss :1.5,\tmAP: 0.75,\tgap:0.125"
+    )
 
 
 def test_reset_starts_afresh_and_nothing_scored_is_an_error():

@@ -1,4 +1,5 @@
 """The YouTube-8M models around their networks: old configurations, schedules, losses, decays, eigenvalues, ready inputs."""
+
 import numpy as np
 import pytest
 
@@ -11,29 +12,96 @@ from utils.config.features import read_eigenvalues
 from utils.errors import ConfigError, DataError
 
 FEATURES = ("AttentionCluster", "AttentionLSTM", "NEXTVLAD")
-SMALL = {"AttentionCluster": {"seg_num": 4}, "AttentionLSTM": {"embedding_size": 8, "lstm_size": 4},
-         "NEXTVLAD": {"cluster_size": 4, "hidden_size": 16, "eigen_file": "none"}}
-LISTS = {"VALID": {"batch_size": 3, "filelist": "val.list"}, "TEST": {"batch_size": 2, "filelist": "test.list"},
-         "INFER": {"batch_size": 1, "filelist": "infer.list"}}
-OLD = {                                                 # as the first generation shipped them, never-effective keys included
+SMALL = {
+    "AttentionCluster": {"seg_num": 4},
+    "AttentionLSTM": {"embedding_size": 8, "lstm_size": 4},
+    "NEXTVLAD": {"cluster_size": 4, "hidden_size": 16, "eigen_file": "none"},
+}
+LISTS = {
+    "VALID": {"batch_size": 3, "filelist": "val.list"},
+    "TEST": {"batch_size": 2, "filelist": "test.list"},
+    "INFER": {"batch_size": 1, "filelist": "infer.list"},
+}
+OLD = {  # as the first generation shipped them, never-effective keys included
     "AttentionCluster": {
-        "MODEL": {"name": "AttentionCluster", "dataset": "YouTube-8M", "bone_network": None, "drop_rate": 0.5, "feature_num": 2,
-                  "feature_names": ["rgb", "audio"], "feature_dims": [1024, 128], "seg_num": 100, "cluster_nums": [32, 32],
-                  "num_classes": 3862, "topk": 20, "UNIQUE": {"good": 20, "bad": 30}},
-        "TRAIN": {"epoch": 5, "learning_rate": 0.001, "pretrain_base": None, "batch_size": 2048, "use_gpu": True, "num_gpus": 8}},
+        "MODEL": {
+            "name": "AttentionCluster",
+            "dataset": "YouTube-8M",
+            "bone_network": None,
+            "drop_rate": 0.5,
+            "feature_num": 2,
+            "feature_names": ["rgb", "audio"],
+            "feature_dims": [1024, 128],
+            "seg_num": 100,
+            "cluster_nums": [32, 32],
+            "num_classes": 3862,
+            "topk": 20,
+            "UNIQUE": {"good": 20, "bad": 30},
+        },
+        "TRAIN": {
+            "epoch": 5,
+            "learning_rate": 0.001,
+            "pretrain_base": None,
+            "batch_size": 2048,
+            "use_gpu": True,
+            "num_gpus": 8,
+        },
+    },
     "AttentionLSTM": {
-        "MODEL": {"name": "AttentionLSTM", "dataset": "YouTube-8M", "bone_nework": None, "drop_rate": 0.5, "feature_num": 2,
-                  "feature_names": ["rgb", "audio"], "feature_dims": [1024, 128], "embedding_size": 512, "lstm_size": 1024,
-                  "num_classes": 3862, "topk": 20},
-        "TRAIN": {"epoch": 10, "learning_rate": 0.001, "decay_epochs": [5], "decay_gamma": 0.1, "weight_decay": 0.0008,
-                  "num_samples": 5000000, "pretrain_base": None, "batch_size": 1024, "use_gpu": True, "num_gpus": 8}},
+        "MODEL": {
+            "name": "AttentionLSTM",
+            "dataset": "YouTube-8M",
+            "bone_nework": None,
+            "drop_rate": 0.5,
+            "feature_num": 2,
+            "feature_names": ["rgb", "audio"],
+            "feature_dims": [1024, 128],
+            "embedding_size": 512,
+            "lstm_size": 1024,
+            "num_classes": 3862,
+            "topk": 20,
+        },
+        "TRAIN": {
+            "epoch": 10,
+            "learning_rate": 0.001,
+            "decay_epochs": [5],
+            "decay_gamma": 0.1,
+            "weight_decay": 0.0008,
+            "num_samples": 5000000,
+            "pretrain_base": None,
+            "batch_size": 1024,
+            "use_gpu": True,
+            "num_gpus": 8,
+        },
+    },
     "NEXTVLAD": {
-        "MODEL": {"name": "NEXTVLAD", "num_classes": 3862, "topk": 20, "video_feature_size": 1024, "audio_feature_size": 128,
-                  "cluster_size": 128, "hidden_size": 2048, "groups": 8, "expansion": 2, "drop_rate": 0.5, "gating_reduction": 8,
-                  "eigen_file": "./dataset/youtube8m/yt8m_pca/eigenvals.npy"},
-        "TRAIN": {"epoch": 6, "learning_rate": 0.0002, "lr_boundary_examples": 2000000, "max_iter": 700000,
-                  "learning_rate_decay": 0.8, "l2_penalty": 1e-5, "gradient_clip_norm": 1.0, "use_gpu": True, "num_gpus": 4,
-                  "batch_size": 160}},
+        "MODEL": {
+            "name": "NEXTVLAD",
+            "num_classes": 3862,
+            "topk": 20,
+            "video_feature_size": 1024,
+            "audio_feature_size": 128,
+            "cluster_size": 128,
+            "hidden_size": 2048,
+            "groups": 8,
+            "expansion": 2,
+            "drop_rate": 0.5,
+            "gating_reduction": 8,
+            "eigen_file": "./dataset/youtube8m/yt8m_pca/eigenvals.npy",
+        },
+        "TRAIN": {
+            "epoch": 6,
+            "learning_rate": 0.0002,
+            "lr_boundary_examples": 2000000,
+            "max_iter": 700000,
+            "learning_rate_decay": 0.8,
+            "l2_penalty": 1e-5,
+            "gradient_clip_norm": 1.0,
+            "use_gpu": True,
+            "num_gpus": 4,
+            "batch_size": 160,
+        },
+    },
 }
 
 
@@ -49,26 +117,35 @@ def old_settings(name):
 
 def videos(lengths, dtype=np.uint8, seed=0):
     rng = np.random.default_rng(seed)
-    return {name: [rng.integers(0, 256, (n, size)).astype(dtype) for n in lengths] for name, size in (("rgb", 1024), ("audio", 128))}
+    return {
+        name: [rng.integers(0, 256, (n, size)).astype(dtype) for n in lengths]
+        for name, size in (("rgb", 1024), ("audio", 128))
+    }
 
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_old_configurations_say_what_the_defaults_say(name):
     config = old_settings(name)
-    assert config.MODEL == find(name).settings(MODEL={"name": name, "feature_num": 2} if name != "NEXTVLAD" else {"name": name}).MODEL
+    assert (
+        config.MODEL
+        == find(name).settings(MODEL={"name": name, "feature_num": 2} if name != "NEXTVLAD" else {"name": name}).MODEL
+    )
     assert config.TRAIN.batch_size == OLD[name]["TRAIN"]["batch_size"]
     assert config.MODEL.features == {"rgb": 1024, "audio": 128}
 
 
-@pytest.mark.parametrize("name, section, keys, words", [
-    ("AttentionCluster", "MODEL", {"feature_names": ["rgb"]}, "feature_dims"),
-    ("AttentionCluster", "MODEL", {"feature_names": ["rgb"], "feature_dims": [1024]}, "cluster_nums"),
-    ("AttentionLSTM", "MODEL", {"feature_num": 1}, "feature_num 1"),
-    ("AttentionLSTM", "MODEL", {"feature_names": ["rgb", "rgb"]}, "once"),
-    ("AttentionLSTM", "MODEL", {"lstm_sizes": 8}, "lstm_size"),
-    ("NEXTVLAD", "MODEL", {"groups": 7}, "groups 7"),
-    ("NEXTVLAD", "TRAIN", {"lr_boundary_examples": 100, "batch_size": 160}, "lr_boundary_examples 100"),
-])
+@pytest.mark.parametrize(
+    "name, section, keys, words",
+    [
+        ("AttentionCluster", "MODEL", {"feature_names": ["rgb"]}, "feature_dims"),
+        ("AttentionCluster", "MODEL", {"feature_names": ["rgb"], "feature_dims": [1024]}, "cluster_nums"),
+        ("AttentionLSTM", "MODEL", {"feature_num": 1}, "feature_num 1"),
+        ("AttentionLSTM", "MODEL", {"feature_names": ["rgb", "rgb"]}, "once"),
+        ("AttentionLSTM", "MODEL", {"lstm_sizes": 8}, "lstm_size"),
+        ("NEXTVLAD", "MODEL", {"groups": 7}, "groups 7"),
+        ("NEXTVLAD", "TRAIN", {"lr_boundary_examples": 100, "batch_size": 160}, "lr_boundary_examples 100"),
+    ],
+)
 def test_keys_that_contradict_each_other(name, section, keys, words):
     with pytest.raises(ConfigError, match=words):
         configs.validate(find(name).settings, {section: keys}, "wrong")
@@ -76,25 +153,37 @@ def test_keys_that_contradict_each_other(name, section, keys, words):
 
 def test_schedules_of_the_first_generation():
     rates = {name: find(name)(old_settings(name), "train").rate for name in FEATURES}
-    assert {rates["AttentionCluster"](step, 10) for step in (0, 10 ** 6)} == {0.001}
+    assert {rates["AttentionCluster"](step, 10) for step in (0, 10**6)} == {0.001}
     assert [rates["AttentionLSTM"](step, 10) for step in (0, 24414, 24415)] == pytest.approx([1e-3, 1e-3, 1e-4])
-    steps = (0, 12499, 12500, 25000, 687499, 687500, 700000, 10 ** 7)
-    assert [rates["NEXTVLAD"](step, 10) for step in steps] == pytest.approx([2e-4 * 0.8 ** n for n in (0, 0, 1, 2, 54, 55, 55, 55)])
+    steps = (0, 12499, 12500, 25000, 687499, 687500, 700000, 10**7)
+    assert [rates["NEXTVLAD"](step, 10) for step in steps] == pytest.approx(
+        [2e-4 * 0.8**n for n in (0, 0, 1, 2, 54, 55, 55, 55)]
+    )
 
 
 def test_own_decays():
     def decays(name, **train):
         graph = Graph(small(name, "train", TRAIN=train), training=True)
-        return {p.name: str(p.regularizer) for p in graph.program.global_block().all_parameters() if getattr(p, "regularizer", None)}
+        return {
+            p.name: str(p.regularizer)
+            for p in graph.program.global_block().all_parameters()
+            if getattr(p, "regularizer", None)
+        }
 
     assert decays("AttentionLSTM") == {f"fc_{n}.b_0": "L2Decay, coeff=0.000000" for n in range(11)}
-    assert decays("NEXTVLAD", l2_penalty=0.5) == {f"logits_clf_{part}": "L2Decay, coeff=0.500000" for part in ("weights", "bias")}
+    assert decays("NEXTVLAD", l2_penalty=0.5) == {
+        f"logits_clf_{part}": "L2Decay, coeff=0.500000" for part in ("weights", "bias")
+    }
     assert decays("AttentionCluster") == {}
 
 
 def test_losses_are_a_mean_or_a_sum_over_the_batch():
-    feed = {"rgb": np.ones((3, 4, 1024), np.uint8), "audio": np.ones((3, 4, 128), np.uint8), "length": np.full(3, 4),
-            "label": np.eye(3, 5, dtype=np.float32)}
+    feed = {
+        "rgb": np.ones((3, 4, 1024), np.uint8),
+        "audio": np.ones((3, 4, 128), np.uint8),
+        "length": np.full(3, 4),
+        "label": np.eye(3, 5, dtype=np.float32),
+    }
     for name in FEATURES:
         model = small(name, "valid")
         model.devices = 2
@@ -102,7 +191,9 @@ def test_losses_are_a_mean_or_a_sum_over_the_batch():
         device.initialise(graph, 1)
         loss, logits = device.run(graph, feed, [graph.loss, graph.logits])
         of_videos = (np.logaddexp(0, logits) - logits * feed["label"]).sum(axis=1)
-        assert float(loss) == pytest.approx(2 * of_videos.sum() if name == "AttentionLSTM" else of_videos.mean(), rel=1e-5), name
+        assert float(loss) == pytest.approx(
+            2 * of_videos.sum() if name == "AttentionLSTM" else of_videos.mean(), rel=1e-5
+        ), name
 
 
 def test_one_feature_is_enough():
@@ -115,7 +206,9 @@ def test_one_feature_is_enough():
 def test_eigenvalues(tmp_path):
     values = np.linspace(15, 0, 2048, dtype=np.float32)[:, None]
     np.save(tmp_path / "eigenvals.npy", values)
-    np.testing.assert_allclose(read_eigenvalues(str(tmp_path / "eigenvals.npy"), 1024), np.sqrt(values[:1024, 0]) + 1e-4, rtol=1e-6)
+    np.testing.assert_allclose(
+        read_eigenvalues(str(tmp_path / "eigenvals.npy"), 1024), np.sqrt(values[:1024, 0]) + 1e-4, rtol=1e-6
+    )
     assert set(read_eigenvalues("none", 3)) == set(read_eigenvalues(None, 3)) == {1.0}
     np.save(tmp_path / "short.npy", values[:1000])
     np.save(tmp_path / "negative.npy", -values)
@@ -140,7 +233,11 @@ def test_weights_of_both_eras_of_nextvlad(tmp_path):
 def test_ready_inputs_are_padded_or_resampled():
     settings, feed = small("AttentionLSTM", "infer", MODEL={"max_frames": 6}).interface(videos([2, 9, 1]))
     assert settings == {"raw": True} and feed["rgb"].dtype == np.uint8
-    assert feed["rgb"].shape == (3, 6, 1024) and feed["audio"].shape == (3, 6, 128) and feed["length"].tolist() == [2, 6, 1]
+    assert (
+        feed["rgb"].shape == (3, 6, 1024)
+        and feed["audio"].shape == (3, 6, 128)
+        and feed["length"].tolist() == [2, 6, 1]
+    )
     assert not feed["rgb"][0, 2:].any() and feed["rgb"][0, :2].any()
 
     given = videos([3, 50], np.float64)
@@ -150,16 +247,19 @@ def test_ready_inputs_are_padded_or_resampled():
         np.testing.assert_array_equal(row, video[stride_indices(len(video), 4)].astype(np.float32))
 
 
-@pytest.mark.parametrize("wrong, words", [
-    ({"rgb": []}, "as many videos"),
-    ({**videos([2]), "image": []}, "as many videos"),
-    ({"rgb": videos([2, 2])["rgb"], "audio": videos([2])["audio"]}, "'rgb': 2, 'audio': 1"),
-    (videos([3, 0]), "video 1"),
-    ({"rgb": videos([3])["rgb"], "audio": videos([2])["audio"]}, r"\[2, 128\]"),
-    ({"rgb": [np.zeros(1024)], "audio": [np.zeros((1, 128))]}, r"\[1024\]"),
-    (videos([3], np.int64), "int64"),
-    ({"rgb": videos([2])["rgb"], "audio": videos([2], np.float32)["audio"]}, "float32, uint8"),
-])
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"rgb": []}, "as many videos"),
+        ({**videos([2]), "image": []}, "as many videos"),
+        ({"rgb": videos([2, 2])["rgb"], "audio": videos([2])["audio"]}, "'rgb': 2, 'audio': 1"),
+        (videos([3, 0]), "video 1"),
+        ({"rgb": videos([3])["rgb"], "audio": videos([2])["audio"]}, r"\[2, 128\]"),
+        ({"rgb": [np.zeros(1024)], "audio": [np.zeros((1, 128))]}, r"\[1024\]"),
+        (videos([3], np.int64), "int64"),
+        ({"rgb": videos([2])["rgb"], "audio": videos([2], np.float32)["audio"]}, "float32, uint8"),
+    ],
+)
 def test_ready_inputs_that_do_not_fit(wrong, words):
     with pytest.raises(DataError, match=words):
         small("AttentionLSTM", "infer").interface(wrong)

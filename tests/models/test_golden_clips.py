@@ -1,4 +1,5 @@
 """TSN and StNet meet the first-generation zoo: names, shapes, logits, losses, gradients, one update, running statistics."""
+
 import numpy as np
 import pytest
 
@@ -47,7 +48,7 @@ def test_forward(name, case, mode):
     assert goldens.relative_error(logits, data["logits_f64"]) < 2e-5
     assert goldens.relative_error(probabilities, data["prob_f64"]) < 2e-5
     if mode == "test":
-        loss, = device.run(graph, feed, [graph.loss])
+        (loss,) = device.run(graph, feed, [graph.loss])
         assert float(loss) == pytest.approx(float(data["loss_f64"][0]), rel=2e-5)
 
 

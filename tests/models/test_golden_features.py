@@ -2,6 +2,7 @@
 
 And padding changes nothing, nor does it matter whether features come quantised.
 """
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from models import find
 from support import goldens
 
 KEYS = {"AttentionCluster": {"seg_num": 60}, "AttentionLSTM": {}, "NEXTVLAD": {"eigen_file": "none"}}
-DEVICES = {"AttentionLSTM": 8}                          # the old zoo's loss counted them even where there was one
+DEVICES = {"AttentionLSTM": 8}  # the old zoo's loss counted them even where there was one
 SIZES = {"rgb": 1024, "audio": 128}
 
 
@@ -40,7 +41,7 @@ def padded(packed, lengths, fill=0.0):
     """Rows of videos back to back -> [B, longest, D]."""
     out = np.full((len(lengths), max(lengths), packed.shape[1]), fill, packed.dtype)
     for row, video in zip(out, np.split(packed, np.cumsum(lengths)[:-1]), strict=True):
-        row[:len(video)] = video
+        row[: len(video)] = video
     return out
 
 
@@ -88,7 +89,7 @@ def test_forward(zoo):
 
 def test_padding_changes_nothing(zoo):
     both = videos(zoo, [23, 300])
-    alone = {name: rows[:1, :both["length"][0]] if rows.ndim > 1 else rows[:1] for name, rows in both.items()}
+    alone = {name: rows[:1, : both["length"][0]] if rows.ndim > 1 else rows[:1] for name, rows in both.items()}
     together = scores(zoo, zoo.infer, both)
     assert np.abs(together[:1] - scores(zoo, zoo.infer, alone)).max() < 1e-5
     assert np.abs(together[1] - together[0]).max() > 0.01
@@ -113,7 +114,7 @@ def test_stored_features_of_the_later_era(case):
     for feature, size in SIZES.items():
         stored = goldens.rng(f"input/NEXTVLAD/{case}/{feature}").integers(0, 256, (sum(data["lens"]), size))
         feed[feature] = padded(stored.astype(np.uint8), data["lens"])
-    logits, = device.run(graph, feed, [graph.logits])
+    (logits,) = device.run(graph, feed, [graph.logits])
     assert goldens.relative_error(logits, data["logits_f32"]) < 2e-5
 
 

@@ -1,4 +1,5 @@
 """TPN meets the authors' code: names, every block, logits, losses, gradients, running statistics, several clips a video."""
+
 import json
 
 import numpy as np
@@ -16,7 +17,7 @@ from models.names.tpn import names
 from support import goldens, tpn_rule
 
 CASES = goldens.cases("TPN", "n")
-EXACT = [case for case in CASES if "112" in case]                         # small enough for float64
+EXACT = [case for case in CASES if "112" in case]  # small enough for float64
 
 
 class FrozenNorms(tpn.TPN):
@@ -24,8 +25,16 @@ class FrozenNorms(tpn.TPN):
 
     def network(self, inputs, training):
         keys = self.keys
-        return tpn.tpn(inputs["image"], keys.num_classes, keys.num_layers, keys.temporal_scales, keys.flow, keys.dropout,
-                       training=False, auxiliary=True)
+        return tpn.tpn(
+            inputs["image"],
+            keys.num_classes,
+            keys.num_layers,
+            keys.temporal_scales,
+            keys.flow,
+            keys.dropout,
+            training=False,
+            auxiliary=True,
+        )
 
 
 def settings(meta):
@@ -35,7 +44,9 @@ def settings(meta):
 
 def training_graph(meta):
     model = tpn.TPN if meta["bn_train"] else FrozenNorms
-    return Graph(model(settings(meta), "train"), raw=False, training=True, size=(meta["H"], meta["W"]), segments=meta["M"])
+    return Graph(
+        model(settings(meta), "train"), raw=False, training=True, size=(meta["H"], meta["W"]), segments=meta["M"]
+    )
 
 
 def blocks(image, meta):
@@ -64,7 +75,9 @@ def blocks(image, meta):
         for i, (x, side) in enumerate(((low, "downout"), (top, "topout"))):
             out[f"neck.{way}.level{i}"] = x
             x = tpn.pool_time(x, ratio if i == 0 else 1)
-            out[f"neck.{way}.reduced{i}"] = tpn.unit(x, f"level_fusion_{name}_{side}", tpn.WIDTH, (1, 1, 1), training, groups=32)
+            out[f"neck.{way}.reduced{i}"] = tpn.unit(
+                x, f"level_fusion_{name}_{side}", tpn.WIDTH, (1, 1, 1), training, groups=32
+            )
         out[f"neck.{way}.fused"] = tpn.fuse(low, top, f"level_fusion_{name}", ratio, training)
     out["neck.pyramid_fusion"] = tpn.neck(stage4, stage5, meta["scales"], "cascade", training)
     out["aux.conv"] = tpn.auxiliary_features(stage4, training)
@@ -93,7 +106,10 @@ def prepare(weights):
             devices[dtype].initialise(graph)
             devices[dtype].set({name: value.astype(dtype) for name, value in weights.items()})
         statistics = {name: value for name, value in weights.items() if name.endswith(("_mean", "_variance"))}
-        changed = {**statistics, **tpn_rule.classifiers(weights, rule)}   # by earlier tests; their learning rate was zero
+        changed = {
+            **statistics,
+            **tpn_rule.classifiers(weights, rule),
+        }  # by earlier tests; their learning rate was zero
         devices[dtype].set({name: value.astype(dtype) for name, value in changed.items()})
         return devices[dtype]
 
@@ -110,7 +126,10 @@ def load(case):
 
 def test_names_of_three_projects():
     rows = tpn_rule.table()
-    assert names() == {row["seed_paddle_name"]: (row["torch_name"], row["mmaction2_name"], row["fc_transposed_in_paddle"]) for row in rows}
+    assert names() == {
+        row["seed_paddle_name"]: (row["torch_name"], row["mmaction2_name"], row["fc_transposed_in_paddle"])
+        for row in rows
+    }
 
 
 def test_names_and_shapes_equal_the_table():
@@ -124,7 +143,7 @@ def test_names_and_shapes_equal_the_table():
     assert Graph(model(model.settings(), "infer")).parameters == deployed
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "bntrain" not in case])       # there the statistics tell as much
+@pytest.mark.parametrize("case", [case for case in CASES if "bntrain" not in case])  # there the statistics tell as much
 def test_blocks(case, prepare):
     data, meta, dtype, feed = load(case)
     bound = 1e-9 if dtype == "float64" else 1e-5
@@ -133,7 +152,9 @@ def test_blocks(case, prepare):
         values = blocks(paddle.static.data("image", [None, *feed["image"].shape[1:]], dtype), meta)
     device = prepare(dtype, "A")
     with paddle.static.scope_guard(device.scope):
-        found = dict(zip(values, device.executor.run(program, {"image": feed["image"]}, list(values.values())), strict=True))
+        found = dict(
+            zip(values, device.executor.run(program, {"image": feed["image"]}, list(values.values())), strict=True)
+        )
     unseen = {"aux.pooled", "head.pooled", "head.pooled_clip", "head.prob_avg"}
     assert set(found) == set(data["block_names"]) - unseen
     for name, x in found.items():
@@ -144,7 +165,9 @@ def test_blocks(case, prepare):
         scale = np.array([rms, rms, rms * np.sqrt(x.size), np.abs(x).max(), np.abs(x).max()])
         assert json.loads(str(data["block_shapes"][row])) == list(x.shape), name
         np.testing.assert_allclose(stats / scale, data["block_stats"][row] / scale, atol=bound, err_msg=name)
-        np.testing.assert_allclose(x.ravel()[:16] / rms, data["block_first16"][row] / rms, atol=10 * bound, err_msg=name)
+        np.testing.assert_allclose(
+            x.ravel()[:16] / rms, data["block_first16"][row] / rms, atol=10 * bound, err_msg=name
+        )
         assert abs(tpn_rule.projection(name, x) - data["block_proj"][row]) < bound * rms, name
     for name in ("aux.logits", "head.logits", "head.clip_logits"):
         assert goldens.relative_error(found[name], data[f"full/{name}"]) < bound
@@ -153,7 +176,7 @@ def test_blocks(case, prepare):
 @pytest.mark.parametrize("case", CASES)
 def test_training_step(case, prepare):
     data, meta, dtype, feed = load(case)
-    rule, key = ("A", "") if meta["bn_train"] else ("B", "B")             # rule A saturates the softmax of all other cases
+    rule, key = ("A", "") if meta["bn_train"] else ("B", "B")  # rule A saturates the softmax of all other cases
     with goldens.precision(dtype):
         graph = training_graph(meta)
     device = prepare(dtype, rule)
@@ -169,7 +192,7 @@ def test_training_step(case, prepare):
         gradient = gradient.T if transposed else gradient
         norm = data[f"grad_l2{key}"][rows[theirs]]
         assert np.linalg.norm(gradient.ravel()) == pytest.approx(norm, rel=1e-8 if dtype == "float64" else 1e-2), name
-        if dtype == "float64" and gradient.size < 2 ** 22:                # the direction of a larger one takes a second to draw
+        if dtype == "float64" and gradient.size < 2**22:  # the direction of a larger one takes a second to draw
             rms = norm / np.sqrt(gradient.size)
             assert abs(tpn_rule.projection(theirs, gradient) - data[f"grad_proj{key}"][rows[theirs]]) < 1e-8 * rms, name
     if meta["bn_train"]:
@@ -196,7 +219,7 @@ def test_clips_of_a_video_as_samples(case, prepare):
     """Testing feeds each view as a sample of its own and averages probabilities; features of a sample's clips are averaged inside."""
     data, meta, dtype, feed = load(case)
     n, m, size = meta["N"], meta["M"], (meta["H"], meta["W"])
-    model = tpn.TPN(tpn.TPN.settings(), "test")                           # dropout as shipped: it does nothing here
+    model = tpn.TPN(tpn.TPN.settings(), "test")  # dropout as shipped: it does nothing here
     device = prepare(dtype, "B")
 
     together = Graph(model, raw=False, size=size, segments=m)
@@ -205,7 +228,10 @@ def test_clips_of_a_video_as_samples(case, prepare):
     assert float(loss) == pytest.approx(float(data["loss_clsB"]), rel=1e-5)
 
     apart = Graph(model, raw=False, size=size, segments=1)
-    feed = {"image": feed["image"].reshape(n * m, 1, *feed["image"].shape[2:]), "label": np.repeat(feed["label"], m, axis=0)}
+    feed = {
+        "image": feed["image"].reshape(n * m, 1, *feed["image"].shape[2:]),
+        "label": np.repeat(feed["label"], m, axis=0),
+    }
     logits, probabilities = device.run(apart, feed, [apart.logits, apart.probabilities])
     assert goldens.relative_error(logits, data["fullB/head.clip_logits"]) < 1e-5
     assert goldens.relative_error(probabilities.reshape(n, m, -1).mean(axis=1), data["fullB/head.prob_avg"]) < 1e-5

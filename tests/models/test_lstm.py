@@ -1,4 +1,5 @@
 """The peephole LSTM against its own definition, unrolled: values and every gradient, for any length and batch."""
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -30,12 +31,20 @@ class Program:
     def __init__(self, layer, differentiate=True):
         paddle.enable_static()
         self.program, self.startup = paddle.static.Program(), paddle.static.Program()
-        with goldens.precision("float64"), paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
-            x, target = (paddle.static.data(name, [None, None, size]) for name, size in (("x", WIDTH), ("target", SIZE)))
+        with (
+            goldens.precision("float64"),
+            paddle.static.program_guard(self.program, self.startup),
+            paddle.utils.unique_name.guard(),
+        ):
+            x, target = (
+                paddle.static.data(name, [None, None, size]) for name, size in (("x", WIDTH), ("target", SIZE))
+            )
             x.stop_gradient = False
             spread = paddle.nn.initializer.Uniform(-1.0, 1.0)
-            weights = [parameter(name, shape, spread) for name, shape in
-                       (("into", [WIDTH, 4 * SIZE]), ("weight", [SIZE, 4 * SIZE]), ("bias", [1, 7 * SIZE]))]
+            weights = [
+                parameter(name, shape, spread)
+                for name, shape in (("into", [WIDTH, 4 * SIZE]), ("weight", [SIZE, 4 * SIZE]), ("bias", [1, 7 * SIZE]))
+            ]
             hidden = layer(paddle.matmul(x, weights[0]), *weights[1:])
             self.fetch = [hidden]
             if differentiate:

@@ -1,4 +1,5 @@
 """torchvision's ResNets as backbones: every tensor finds its place, whatever stands before the names."""
+
 import numpy as np
 import pytest
 
@@ -13,15 +14,21 @@ from utils.errors import WeightsError
 def shapes_of(name="TSN", depth=50, **keys):
     model_class = find(name)
     sizes = {mode: {"short_size": 36, "target_size": 32} for mode in ("TRAIN", "VALID", "TEST", "INFER")}
-    model = model_class(model_class.settings(MODEL={"num_classes": 3, "seg_num": 1, "num_layers": depth, **keys}, **sizes), "infer")
+    model = model_class(
+        model_class.settings(MODEL={"num_classes": 3, "seg_num": 1, "num_layers": depth, **keys}, **sizes), "infer"
+    )
     return model, Graph(model).shapes
 
 
 def torchvision(shapes, depth, prefix=""):
     """{torchvision's name: value} of the backbone of a model, with the classifier and the counters that its files have."""
     arrays = values({f"{prefix}{theirs}": shapes[ours] for theirs, ours in names(depth).items()})
-    return {**arrays, f"{prefix}fc.weight": np.zeros((1000, 2048), np.float32), f"{prefix}fc.bias": np.zeros(1000, np.float32),
-            f"{prefix}bn1.num_batches_tracked": np.array(7)}
+    return {
+        **arrays,
+        f"{prefix}fc.weight": np.zeros((1000, 2048), np.float32),
+        f"{prefix}fc.bias": np.zeros(1000, np.float32),
+        f"{prefix}bn1.num_batches_tracked": np.array(7),
+    }
 
 
 @pytest.mark.parametrize("depth, count", [(50, 265), (101, 520)])
@@ -31,7 +38,9 @@ def test_every_tensor_of_a_backbone(depth, count, prefix):
     assert len(names(depth)) == count and set(names(depth).values()) == set(shapes) - {"fc_0.w_0", "fc_0.b_0"}
     source = torchvision(shapes, depth, prefix)
     found, report = weights.backbone(source, model, shapes)
-    assert not report.missing and len(found) == count and report.unexpected == [f"{prefix}fc.bias", f"{prefix}fc.weight"]
+    assert (
+        not report.missing and len(found) == count and report.unexpected == [f"{prefix}fc.bias", f"{prefix}fc.weight"]
+    )
     for theirs, ours in names(depth).items():
         assert found[ours] is source[prefix + theirs]
 
@@ -40,8 +49,14 @@ def test_by_hand():
     """Names as torchvision documents them."""
     table = names(50)
     assert table["conv1.weight"] == "conv1_weights" and table["bn1.running_var"] == "bn_conv1_variance"
-    assert table["layer1.0.downsample.0.weight"] == "res2a_branch1_weights" and table["layer1.0.downsample.1.bias"] == "bn2a_branch1_offset"
-    assert table["layer3.5.conv2.weight"] == "res4f_branch2b_weights" and table["layer4.2.bn3.running_mean"] == "bn5c_branch2c_mean"
+    assert (
+        table["layer1.0.downsample.0.weight"] == "res2a_branch1_weights"
+        and table["layer1.0.downsample.1.bias"] == "bn2a_branch1_offset"
+    )
+    assert (
+        table["layer3.5.conv2.weight"] == "res4f_branch2b_weights"
+        and table["layer4.2.bn3.running_mean"] == "bn5c_branch2c_mean"
+    )
     assert names(101)["layer3.22.conv1.weight"] == "res4b22_branch2a_weights"
 
 
@@ -53,7 +68,7 @@ def test_stnet_takes_it_too():
 
 
 def test_other_networks_are_left_alone():
-    arrays = {"layer1.0.conv1.weight": np.zeros((64, 64, 3, 3)), "fc.weight": np.zeros((1000, 512))}         # as ResNet-18's
+    arrays = {"layer1.0.conv1.weight": np.zeros((64, 64, 3, 3)), "fc.weight": np.zeros((1000, 512))}  # as ResNet-18's
     assert translated(arrays) == arrays and translated({"a": 1}) == {"a": 1}
     model, shapes = shapes_of()
     with pytest.raises(WeightsError, match="none of their 2 tensors has a name this model knows"):

@@ -1,4 +1,5 @@
 """TPN beyond the goldens: configuration, schedule, optimizer, pyramids of two lengths, flows, inflation."""
+
 import numpy as np
 import paddle
 import pytest
@@ -35,8 +36,13 @@ def noise(*shape):
 
 def test_configuration():
     assert config().MODEL.temporal_scales == [8, 8] and config().segments("test") == 1
-    for keys, words in (({"temporal_scales": [8, 4]}, "multiple"), ({"temporal_scales": [0, 8]}, "positive"),
-                        ({"num_layers": 152}, "50 or 101"), ({"flow": "down"}, "cascade"), ({"frame_rate": 2}, "frame_rate")):
+    for keys, words in (
+        ({"temporal_scales": [8, 4]}, "multiple"),
+        ({"temporal_scales": [0, 8]}, "positive"),
+        ({"num_layers": 152}, "50 or 101"),
+        ({"flow": "down"}, "cascade"),
+        ({"frame_rate": 2}, "frame_rate"),
+    ):
         with pytest.raises(ValueError, match=words):
             config(MODEL=keys)
 
@@ -64,20 +70,24 @@ def test_two_steps_of_the_optimizer(bound):
     graph, device = Graph(model, raw=False, training=True, size=(4, 4)), Device()
     device.initialise(graph)
     feed = {"image": noise(2, 1, 3, 4, 4), "label": np.array([[1], [3]])}
-    x, w, velocity = feed["image"].mean(axis=(1, 3, 4)), {name: np.full((3, 4), 0.1) for name in "wv"}, {"w": 0.0, "v": 0.0}
+    x, w, velocity = (
+        feed["image"].mean(axis=(1, 3, 4)),
+        {name: np.full((3, 4), 0.1) for name in "wv"},
+        {"w": 0.0, "v": 0.0},
+    )
     graph.rate.set(0.5)
     for _ in range(2):
-        loss, = device.run(graph, feed, [graph.loss])
+        (loss,) = device.run(graph, feed, [graph.loss])
         gradients, wanted = {}, 0.0
         for name, weight in (("w", 1.0), ("v", 0.25)):
             scores = np.exp(x @ w[name]) / np.exp(x @ w[name]).sum(axis=1, keepdims=True)
             wanted -= weight * np.log(scores[[0, 1], [1, 3]]).mean()
             gradients[name] = weight * x.T @ (scores - np.eye(4)[[1, 3]]) / 2
-        norm = np.sqrt(sum((g ** 2).sum() for g in gradients.values()))
+        norm = np.sqrt(sum((g**2).sum() for g in gradients.values()))
         for name, g in gradients.items():
-            g = (g * min(1.0, bound / norm) if bound else g) + 0.1 * w[name]              # the bound first, then L2
+            g = (g * min(1.0, bound / norm) if bound else g) + 0.1 * w[name]  # the bound first, then L2
             velocity[name] = 0.9 * velocity[name] + g
-            w[name] = w[name] - 0.5 * (g + 0.9 * velocity[name])                          # Nesterov
+            w[name] = w[name] - 0.5 * (g + 0.9 * velocity[name])  # Nesterov
         assert float(loss) == pytest.approx(wanted, rel=1e-5)
         for name, value in device.get(w).items():
             np.testing.assert_allclose(value, w[name], rtol=1e-5)
@@ -85,10 +95,15 @@ def test_two_steps_of_the_optimizer(bound):
 
 def test_time_is_pooled_and_stretched():
     x = np.arange(12, dtype=np.float32).reshape(1, 1, 12, 1, 1)
-    found, _ = forward(lambda given: {
-        "pooled": tpn.pool_time(given["x"], 8), "same": tpn.pool_time(given["x"], 1),
-        "stretched": tpn.stretch_time(given["pair"], 4)}, {"x": x, "pair": x[:, :, 5:7]})
-    assert found["pooled"].ravel().tolist() == [7, 11]                    # the last window is short
+    found, _ = forward(
+        lambda given: {
+            "pooled": tpn.pool_time(given["x"], 8),
+            "same": tpn.pool_time(given["x"], 1),
+            "stretched": tpn.stretch_time(given["pair"], 4),
+        },
+        {"x": x, "pair": x[:, :, 5:7]},
+    )
+    assert found["pooled"].ravel().tolist() == [7, 11]  # the last window is short
     assert found["same"].tolist() == x.tolist()
     assert found["stretched"].ravel().tolist() == [5, 5, 6, 6]
 
@@ -96,7 +111,9 @@ def test_time_is_pooled_and_stretched():
 def test_levels_of_different_length():
     """The deep variants keep twice as many steps on level 0; 12 frames leave 3 and 2 of them."""
     arrays = {"stage4": noise(1, 1024, 12, 2, 2), "stage5": noise(1, 2048, 12, 1, 1)}
-    found, _ = forward(lambda given: {"out": tpn.neck(given["stage4"], given["stage5"], [4, 8], "cascade", False)}, arrays)
+    found, _ = forward(
+        lambda given: {"out": tpn.neck(given["stage4"], given["stage5"], [4, 8], "cascade", False)}, arrays
+    )
     assert found["out"].shape == (1, 2048, 2, 1, 1) and found["out"].std() > 0
 
 
@@ -104,13 +121,19 @@ def test_levels_of_different_length():
 def test_flows_differ_by_what_level_1_sends_down(silent, equal):
     arrays = {"stage4": noise(1, 1024, 8, 2, 2), "stage5": noise(1, 2048, 8, 1, 1)}
     values = {"TemporalModulation1_weights": np.zeros([1024, 64, 3, 1, 1], np.float32)} if silent else {}
-    found, _ = forward(lambda given: {flow: tpn.neck(given["stage4"], given["stage5"], [8, 8], flow, False)
-                                      for flow in ("cascade", "parallel")}, arrays, values)
+    found, _ = forward(
+        lambda given: {
+            flow: tpn.neck(given["stage4"], given["stage5"], [8, 8], flow, False) for flow in ("cascade", "parallel")
+        },
+        arrays,
+        values,
+    )
     assert np.allclose(found["cascade"], found["parallel"], rtol=1e-5) == equal
 
 
 def test_an_inflated_network_sees_a_still_clip_as_the_picture():
     """Nine temporal convolutions reach nine frames far, so the frame in the middle of 19 does not see the padding."""
+
     def picture(given):
         x = resnet.stem(given["picture"], False)
         for number, path in enumerate(resnet.block_names(50), start=2):
@@ -122,8 +145,11 @@ def test_an_inflated_network_sees_a_still_clip_as_the_picture():
     image = noise(1, 3, 32, 32)
     flat, device = forward(picture, {"picture": image})
     weights = resnet3d.inflate(device.get(shared), shapes)
-    deep, _ = forward(lambda given: {"clip": resnet3d.features(given["clip"], 50, False)[1]},
-                      {"clip": np.repeat(image[:, :, None], 19, axis=2)}, weights)
+    deep, _ = forward(
+        lambda given: {"clip": resnet3d.features(given["clip"], 50, False)[1]},
+        {"clip": np.repeat(image[:, :, None], 19, axis=2)},
+        weights,
+    )
     np.testing.assert_allclose(deep["clip"][:, :, 9], flat["picture"], rtol=1e-3, atol=1e-4 * flat["picture"].max())
 
 

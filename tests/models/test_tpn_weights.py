@@ -1,4 +1,5 @@
 """Weights of other projects in TPN: the authors' and mmaction2's names, and a 2-D ImageNet backbone."""
+
 import numpy as np
 import pytest
 
@@ -34,13 +35,18 @@ def test_other_spellings_load_strictly(model, shapes, spelling):
     assert not set(theirs) & set(ours) and theirs["cls_head.fc_cls.weight"].shape == (5, 2048)
     values, report = weights.strict({**theirs, "backbone.bn1.num_batches_tracked": np.int64(7)}, model, shapes)
     assert report.unexpected == ["backbone.bn1.num_batches_tracked"] and not report.missing
-    assert all(values[name].shape == array.shape and values[name].flat[0] == array.flat[0] for name, array in ours.items())
+    assert all(
+        values[name].shape == array.shape and values[name].flat[0] == array.flat[0] for name, array in ours.items()
+    )
 
 
 def flat(shapes):
     """The 2-D network's parameters, under Paddle's names."""
-    return {name: np.ones((*shape[:2], *shape[3:]) if len(shape) == 5 else shape, np.float32) for name, shape in shapes.items()
-            if TPN.in_backbone(name)}
+    return {
+        name: np.ones((*shape[:2], *shape[3:]) if len(shape) == 5 else shape, np.float32)
+        for name, shape in shapes.items()
+        if TPN.in_backbone(name)
+    }
 
 
 def test_an_image_backbone_is_inflated_over_time(model, shapes):
@@ -59,4 +65,7 @@ def test_stacked_frames_take_an_image_conv1():
     np.testing.assert_allclose(found["conv1_weights"].sum(axis=1), conv1.mean(axis=1) * 3, rtol=1e-5)
     assert found["other"] is conv1 and reshaped == ["conv1_weights [2, 3, 7, 7] -> [2, 15, 7, 7]"]
     for shape in ((2, 3, 7, 7), (2, 16, 7, 7)):
-        assert resnet.inflate_conv1({"conv1_weights": conv1}, {"conv1_weights": shape}) == ({"conv1_weights": conv1}, [])
+        assert resnet.inflate_conv1({"conv1_weights": conv1}, {"conv1_weights": shape}) == (
+            {"conv1_weights": conv1},
+            [],
+        )

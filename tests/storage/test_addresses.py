@@ -1,4 +1,5 @@
 """The cache of remote objects: bounded, shared by threads, never emptied under a reader; and what addresses are."""
+
 import os
 import threading
 import time
@@ -33,11 +34,19 @@ def web(monkeypatch, tmp_path):
     running.server_close()
 
 
-@pytest.mark.parametrize("folder, name, joined", [
-    ("s3://b/lists", "a b/c.mp4", "s3://b/lists/a b/c.mp4"), ("s3://b/lists/", "../c.mp4", "s3://b/c.mp4"),
-    ("s3://b", "./c.mp4", "s3://b/c.mp4"), ("s3://b/x", "/c.mp4", "s3://b/c.mp4"), ("/data", "s3://b/c.mp4", "s3://b/c.mp4"),
-    ("s3://b", "https://h/c.mp4", "https://h/c.mp4"), ("/data", "c.mp4", Path("/data/c.mp4")), ("C:/data", "c", Path("C:/data/c")),
-])
+@pytest.mark.parametrize(
+    "folder, name, joined",
+    [
+        ("s3://b/lists", "a b/c.mp4", "s3://b/lists/a b/c.mp4"),
+        ("s3://b/lists/", "../c.mp4", "s3://b/c.mp4"),
+        ("s3://b", "./c.mp4", "s3://b/c.mp4"),
+        ("s3://b/x", "/c.mp4", "s3://b/c.mp4"),
+        ("/data", "s3://b/c.mp4", "s3://b/c.mp4"),
+        ("s3://b", "https://h/c.mp4", "https://h/c.mp4"),
+        ("/data", "c.mp4", Path("/data/c.mp4")),
+        ("C:/data", "c", Path("C:/data/c")),
+    ],
+)
 def test_join(folder, name, joined):
     assert addresses.join(folder, name) == joined
 
@@ -45,7 +54,9 @@ def test_join(folder, name, joined):
 def test_parents_and_endings():
     assert addresses.parent("s3://b/x/train.list") == "s3://b/x" and addresses.parent("a/b") == Path("a")
     assert addresses.suffix("https://h/clip.MP4?signature=a.b/c") == ".mp4" and addresses.suffix("a.PKL") == ".pkl"
-    assert [addresses.is_remote(path) for path in ("s3://b/x", "C:/x", "c://x", "file:///x", "a/b", Path("x"))] == [True] + [False] * 5
+    assert [addresses.is_remote(path) for path in ("s3://b/x", "C:/x", "c://x", "file:///x", "a/b", Path("x"))] == [
+        True
+    ] + [False] * 5
 
 
 def test_secrets_in_addresses_are_not_shown():
@@ -77,11 +88,11 @@ def test_the_cache_keeps_to_its_limit_and_to_what_is_in_use(s3, monkeypatch):  #
     with addresses.reading(s3.url("a")) as first:
         for name in "bcd":
             size_of(s3.url(name))
-            time.sleep(0.02)                                        # uses are told apart by the file's time
-        assert first.exists() and len(cached()) == 2                # a in use, and d
+            time.sleep(0.02)  # uses are told apart by the file's time
+        assert first.exists() and len(cached()) == 2  # a in use, and d
     size_of(s3.url("e"))
     assert sorted(path.read_bytes()[:1] for path in cached()) == [b"d", b"e"]
-    assert size_of(s3.url("a")) == 10_000                           # what went is fetched again
+    assert size_of(s3.url("a")) == 10_000  # what went is fetched again
 
 
 def test_a_file_that_somebody_else_reads_stays(s3, monkeypatch):  # noqa: F811
@@ -109,7 +120,7 @@ def test_many_readers_of_a_cache_that_is_too_small(web, monkeypatch):
 
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(read, range(400)))
-    addresses._make_room(addresses.folder())                              # the last ones were still in use
+    addresses._make_room(addresses.folder())  # the last ones were still in use
     assert sum(path.stat().st_size for path in cached()) <= 10_000
 
 
@@ -117,7 +128,7 @@ def test_an_object_that_changed_is_fetched_by_the_next_run(s3):  # noqa: F811
     s3.put(b"old", "list")
     assert size_of(s3.url("list")) == 3
     s3.put(b"newer", "list")
-    assert size_of(s3.url("list")) == 3                             # one run sees one content
+    assert size_of(s3.url("list")) == 3  # one run sees one content
     addresses._facts.clear()
     assert size_of(s3.url("list")) == 5
 
@@ -148,7 +159,9 @@ def test_settings_and_packages_are_checked(s3, monkeypatch):  # noqa: F811
         addresses.local(s3.url("x"))
     transfer._filesystem.cache_clear()
     monkeypatch.setattr(transfer.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"s3:// need the package fsspec, which is not installed: pip install -e \"\.\[remote\]\""):
+    with pytest.raises(
+        ConfigError, match=r"s3:// need the package fsspec, which is not installed: pip install -e \"\.\[remote\]\""
+    ):
         transfer._filesystem("s3")
 
 
@@ -158,7 +171,11 @@ def test_a_list_on_a_web_server_and_what_it_names(web, tmp_path):
     web.files["lists/a.mp4"] = web.files["b?sign=secret"] = (tmp_path / "clips" / "a.mp4").read_bytes()
     web.files["lists/infer.list"] = f"a.mp4\n\n{web.url('b?sign=secret')}\nabsent.mp4\n".encode()
     items = lists.read_clip_list(web.url("lists/infer.list"), "INFER.filelist", 2, labelled=False)
-    assert [str(item.path) for item in items] == [web.url("lists/a.mp4"), web.url("b?sign=secret"), web.url("lists/absent.mp4")]
+    assert [str(item.path) for item in items] == [
+        web.url("lists/a.mp4"),
+        web.url("b?sign=secret"),
+        web.url("lists/absent.mp4"),
+    ]
     for item in items[:2]:
         assert read_frames(item.path, lambda count: [0, count - 1]).shape == (2, 48, 64, 3)
     with pytest.raises(VideoError, match="lists/absent.mp4': cannot be fetched .HTTP 404"):

@@ -1,4 +1,5 @@
 """Downloads against a server of our own: dropped connections go on, nothing half-written takes the final name, errors say what to do."""
+
 import hashlib
 import io
 import tarfile
@@ -53,7 +54,7 @@ def test_paths_and_addresses(folder, server, tmp_path):
     assert path.parent == folder and (formats.read(path).arrays["fc_0.w_0"] == ARRAYS["fc_0.w_0"]).all()
     assert cache.fetch(server.url("x/TSN.pdparams")) == path and len(server.asked) == 1
     server.files["y/TSN.pdparams"] = b"another"
-    assert cache.fetch(server.url("y/TSN.pdparams")) != path         # same file name, another address
+    assert cache.fetch(server.url("y/TSN.pdparams")) != path  # same file name, another address
     with pytest.raises(WeightsError, match="'ftp://host/x': addresses start with https://"):
         cache.fetch("ftp://host/x")
 
@@ -68,7 +69,9 @@ def test_a_dropped_connection_goes_on_where_it_stopped(folder, server, tmp_path)
 def test_a_later_call_goes_on_with_the_part(folder, server, tmp_path):
     server.files["w"], server.drop = pdparams(tmp_path), [10_000] + [0] * (transfer.TRIES - 1)
     size = len(server.files["w"])
-    with pytest.raises(WeightsError, match=rf"ended after 10000 of {size} bytes\) after 5 tries; .*; fetch it on another machine"):
+    with pytest.raises(
+        WeightsError, match=rf"ended after 10000 of {size} bytes\) after 5 tries; .*; fetch it on another machine"
+    ):
         cache.download(server.url("w"), folder / "w.pdparams")
     assert visible(folder) == ["w.pdparams.part"]
     assert cache.download(server.url("w"), folder / "w.pdparams").read_bytes() == server.files["w"]
@@ -99,9 +102,11 @@ def test_checksums(folder, server, tmp_path):
 
 
 def test_offline_says_the_address_and_the_place(folder, monkeypatch):
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")             # nobody listens there; also: proxies are honoured
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there; also: proxies are honoured
     monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(WeightsError, match="video_classification/TSN.pdparams' cannot be fetched .*refused.*put it at '.*TSN.pdparams'"):
+    with pytest.raises(
+        WeightsError, match="video_classification/TSN.pdparams' cannot be fetched .*refused.*put it at '.*TSN.pdparams'"
+    ):
         cache.released("TSN")
 
 

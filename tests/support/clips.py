@@ -1,11 +1,12 @@
 """Small clips made on the fly: any codec, container, GOP, rotation or defect that a reader has to live with."""
+
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-SIZE = 64, 48                                         # width, height
+SIZE = 64, 48  # width, height
 
 
 def picture(index, size=SIZE):
@@ -14,12 +15,22 @@ def picture(index, size=SIZE):
     y, x = np.mgrid[:height, :width]
     image = np.stack([3 * x + 7 * index, 3 * y + 11 * index, 2 * (x + y) - 5 * index], axis=-1).astype(np.uint8)
     left, top = 37 * index % (width - 8), 23 * index % (height - 8)
-    image[top:top + 8, left:left + 8] = index * 83 % 251
+    image[top : top + 8, left : left + 8] = index * 83 % 251
     return image
 
 
-def write_clip(path, frames=24, codec="libx264", options=None, size=SIZE, pix_fmt="yuv420p", rate=30, rotation=0,
-               retouch=None, muxer=None):
+def write_clip(
+    path,
+    frames=24,
+    codec="libx264",
+    options=None,
+    size=SIZE,
+    pix_fmt="yuv420p",
+    rate=30,
+    rotation=0,
+    retouch=None,
+    muxer=None,
+):
     """Write pictures 0.. to `path`, whose suffix names the container, and return it. Skips the test without the encoder.
 
     `options`: of the encoder; `muxer`: of the container; `rotation`: counterclockwise degrees that set it upright;

@@ -1,4 +1,5 @@
 """Run the programs as a user would: in this process for speed, or as a process of their own."""
+
 import importlib.util
 import os
 import subprocess
@@ -24,5 +25,12 @@ def status(capsys, program, *words):
 def start(*words, **settings):
     """A process running `python <words>` in the project's folder."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **settings)
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        **settings,
+    )

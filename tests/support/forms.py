@@ -1,4 +1,5 @@
 """Weights of a model, written in every form that this zoo reads."""
+
 import tarfile
 import zlib
 
@@ -11,8 +12,10 @@ FORMS = ("directory", "combined", ".pdparams", ".npz", ".safetensors", ".tar.gz"
 
 def values(shapes, dtype=np.float32):
     """{name: array} of values that a swap of two tensors would show, quickly made and well compressed."""
-    return {name: np.resize(np.random.default_rng(zlib.crc32(name.encode())).random(997, np.float32).astype(dtype), shape)
-            for name, shape in shapes.items()}
+    return {
+        name: np.resize(np.random.default_rng(zlib.crc32(name.encode())).random(997, np.float32).astype(dtype), shape)
+        for name, shape in shapes.items()
+    }
 
 
 def write(folder, form, arrays):

@@ -2,6 +2,7 @@
 
 The whole set is read from ../shared/golden beside the checkout where that exists, else the compact copy in tests/golden.
 """
+
 import contextlib
 import json
 import zlib
@@ -16,8 +17,15 @@ FOLDER = FULL if FULL.is_dir() else COMPACT
 
 # Extra factors on a few weights, so that the logits of the feature models depend visibly on the inputs.
 GAIN = {
-    "fc1.weights": 150.0, "logistic.weights": 3.0, "fc_3.w_0": 5.0, "fc_7.w_0": 5.0, "fc_8.w_0": 10.0, "fc_9.w_0": 2.0,
-    "fc_10.w_0": 3.0, "hidden1_fc_weights": 10.0, "logits_clf_weights": 3.0,
+    "fc1.weights": 150.0,
+    "logistic.weights": 3.0,
+    "fc_3.w_0": 5.0,
+    "fc_7.w_0": 5.0,
+    "fc_8.w_0": 10.0,
+    "fc_9.w_0": 2.0,
+    "fc_10.w_0": 3.0,
+    "hidden1_fc_weights": 10.0,
+    "logits_clf_weights": 3.0,
 }
 
 
@@ -80,6 +88,7 @@ def projection(name, value):
 def precision(dtype):
     """Build graphs in `dtype`: the goldens are exact in float64, and training is chaotic in float32."""
     import paddle
+
     before = paddle.get_default_dtype()
     paddle.set_default_dtype(dtype)
     try:

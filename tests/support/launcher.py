@@ -1,4 +1,5 @@
 """Training by several processes under Paddle's launcher, as a user starts it."""
+
 import os
 import subprocess
 import time
@@ -37,8 +38,12 @@ def workers(process):
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            rank = [entry for entry in (folder / "environ").read_bytes().split(b"\0") if entry.startswith(b"PADDLE_TRAINER_ID=")]
-        except OSError:                 # it has ended
+            rank = [
+                entry
+                for entry in (folder / "environ").read_bytes().split(b"\0")
+                if entry.startswith(b"PADDLE_TRAINER_ID=")
+            ]
+        except OSError:  # it has ended
             continue
         if parent == process.pid and rank:
             found[int(rank[0].partition(b"=")[2])] = int(folder.name)

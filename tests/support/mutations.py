@@ -5,6 +5,7 @@
 Runs as a process of its own, so that a crash of a decoder would show. It prints the number of each input before reading it, and
 leaves with a traceback where one takes longer than `--seconds`.
 """
+
 import argparse
 import faulthandler
 import sys
@@ -30,6 +31,7 @@ from utils.errors import DataError
 def read_clip(path):
     def pick(count):
         return frame_indices(segment_starts(count, 3, 2, centre="frame"), 2, count)
+
     frames = read_frames(path, pick, CropResize(36, 32))
     assert frames.shape == (6, 32, 32, 3) and probe(path).frames > 0
 
@@ -51,14 +53,22 @@ def read_shard(path):
 
 def write_all(folder):
     """{file of a kind: function that reads it}."""
-    for name, codec in (("h264.mp4", "libx264"), ("h264.mkv", "libx264"), ("mpeg4.avi", "mpeg4"), ("h264.ts", "libx264")):
+    for name, codec in (
+        ("h264.mp4", "libx264"),
+        ("h264.mkv", "libx264"),
+        ("mpeg4.avi", "mpeg4"),
+        ("h264.ts", "libx264"),
+    ):
         write_clip(folder / name, frames=30, codec=codec, options={"g": "10"})
     tiny.make_pickle(folder / "two.pkl", 1)
     tiny.make_pickle(folder / "four.pkl", 1, protocol=4)
     for name in ("shard.pkl", "shard.tfrecord"):
         write_shard(folder / name, list(videos("train", 4, 4, 4)))
     readers = {".pkl": read_kinetics, ".tfrecord": read_shard}
-    return {path: read_shard if path.stem == "shard" else readers.get(path.suffix, read_clip) for path in sorted(folder.iterdir())}
+    return {
+        path: read_shard if path.stem == "shard" else readers.get(path.suffix, read_clip)
+        for path in sorted(folder.iterdir())
+    }
 
 
 def mutated(content, rng):
@@ -66,21 +76,25 @@ def mutated(content, rng):
     data = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         # Half of them near an end, where headers and indices are.
-        at = int(rng.integers(0, len(data) + 1) if rng.random() < 0.5 else rng.choice([0, max(0, len(data) - 200)]) + rng.integers(0, 200))
+        at = int(
+            rng.integers(0, len(data) + 1)
+            if rng.random() < 0.5
+            else rng.choice([0, max(0, len(data) - 200)]) + rng.integers(0, 200)
+        )
         size = int(2 ** rng.uniform(0, 10))
         kind = rng.integers(0, 6)
         if kind == 0:
-            data[at:at + 1] = bytes(byte ^ 1 << int(rng.integers(0, 8)) for byte in data[at:at + 1])
+            data[at : at + 1] = bytes(byte ^ 1 << int(rng.integers(0, 8)) for byte in data[at : at + 1])
         elif kind == 1:
-            data[at:at + size] = rng.bytes(len(data[at:at + size]))
+            data[at : at + size] = rng.bytes(len(data[at : at + size]))
         elif kind == 2:
-            del data[at:at + size]
+            del data[at : at + size]
         elif kind == 3:
-            data[at:at] = data[at:at + size]
+            data[at:at] = data[at : at + size]
         elif kind == 4:
             data[at:at] = rng.bytes(size)
         else:
-            del data[max(1, at):]
+            del data[max(1, at) :]
     return bytes(data)
 
 

@@ -1,4 +1,5 @@
 """Every registered model in a small size, with weights that keep its scores unsaturated."""
+
 import importlib.util
 
 import numpy as np
@@ -11,12 +12,18 @@ from models import MODELS
 from support import tiny
 
 ONNX = ("paddle2onnx", "onnx", "onnxruntime")
-needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, ONNX)), reason="the extra 'onnx' is not installed")
+needs_onnx = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ONNX)), reason="the extra 'onnx' is not installed"
+)
 
 
 def settings(name):
     clips = {"MODEL.seg_num": 2, "INFER.short_size": 36, "INFER.target_size": 32}
-    return {**(clips if MODELS[name].data == "clips" else tiny.FEATURES.get(name, {})), "MODEL.num_classes": 6, "MODEL.topk": 2}
+    return {
+        **(clips if MODELS[name].data == "clips" else tiny.FEATURES.get(name, {})),
+        "MODEL.num_classes": 6,
+        "MODEL.topk": 2,
+    }
 
 
 def weights(name, overrides):
@@ -28,6 +35,7 @@ def weights(name, overrides):
         if len(shape) == 1:
             return 1 + 0.05 * rng.standard_normal(shape)
         return 1.5 * rng.standard_normal(shape) / np.sqrt(shape[0] if len(shape) == 2 else np.prod(shape[1:]))
+
     return {key: value(shape).astype(np.float32) for key, shape in sorted(Graph(model(config, "infer")).shapes.items())}
 
 
@@ -41,6 +49,7 @@ def inputs(model, raw, videos=3, seed=1):
 
     def numbers(*shape):
         return rng.integers(0, 256, shape, np.uint8) if raw else rng.standard_normal(shape, np.float32)
+
     if model.data == "features":
         return {name: [numbers(5 + 7 * i, size) for i in range(videos)] for name, size in model.keys.features.items()}
     length, count, size = model.keys.seglen, model.config.segments("infer"), model.config.INFER.target_size

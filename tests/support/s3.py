@@ -1,4 +1,5 @@
 """An S3 server of our own on this machine, and the environment that leads to it. All of them in a process share their content."""
+
 import urllib.request
 from pathlib import Path
 
@@ -18,9 +19,14 @@ class Server:
         self.running.start()
         host, port = self.running.get_host_and_port()
         urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
-        self.environment = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "testing",
-                            "AWS_SECRET_ACCESS_KEY": "hush-hush", "AWS_DEFAULT_REGION": "us-east-1",
-                            "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+        self.environment = {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "hush-hush",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
 
     def url(self, path):
         return f"s3://{BUCKET}/{path}"
@@ -48,7 +54,16 @@ class Server:
 def s3(monkeypatch, tmp_path):
     """A Server with an empty bucket; this process and those it starts find it, and use a cache of their own."""
     server = Server()
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+    for name in (
+        "http_proxy",
+        "HTTP_PROXY",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+        "AWS_PROFILE",
+        "AWS_SESSION_TOKEN",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name, value in {**server.environment, "ZOO_CACHE": str(tmp_path / "cache"), "ZOO_REMOTE_DELAY": "0"}.items():
         monkeypatch.setenv(name, value)

@@ -1,4 +1,5 @@
 """Small data for the driver tests: clips whose two classes differ in brightness, lists, and a config that trains in seconds."""
+
 import pickle
 from pathlib import Path
 
@@ -8,9 +9,14 @@ import numpy as np
 from dataset.quickstart.make_clips import write_clip
 
 TINY = {
-    "MODEL.num_classes": 2, "MODEL.seg_num": 2, "MODEL.topk": 2,
-    **{f"{section}.{key}": value for section in ("TRAIN", "VALID", "TEST", "INFER")
-       for key, value in (("short_size", 36), ("target_size", 32), ("batch_size", 2), ("num_reader_threads", 2))},
+    "MODEL.num_classes": 2,
+    "MODEL.seg_num": 2,
+    "MODEL.topk": 2,
+    **{
+        f"{section}.{key}": value
+        for section in ("TRAIN", "VALID", "TEST", "INFER")
+        for key, value in (("short_size", 36), ("target_size", 32), ("batch_size", 2), ("num_reader_threads", 2))
+    },
     "TRAIN.epoch": 1,
 }
 

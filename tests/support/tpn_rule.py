@@ -1,4 +1,5 @@
 """The rule that made the weights, inputs and checksums of the TPN goldens. Weights are seeded by the authors' (torch) names."""
+
 import json
 
 import numpy as np
@@ -6,7 +7,9 @@ import numpy as np
 from models.names.tpn import names
 from support.goldens import FOLDER, rng
 
-CLASSIFIER_SCALE = np.float32(2.0 ** -10)       # rule B: keeps the softmax unsaturated, so that loss and gradients say something
+CLASSIFIER_SCALE = np.float32(
+    2.0**-10
+)  # rule B: keeps the softmax unsaturated, so that loss and gradients say something
 
 
 def table():

@@ -1,4 +1,5 @@
 """A web server that breaks off as told."""
+
 import http.server
 
 
@@ -28,7 +29,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
-        self.wfile.write(data[start:][:server.drop.pop(0) if server.drop else None])
+        self.wfile.write(data[start:][: server.drop.pop(0) if server.drop else None])
 
     def log_message(self, *_):
         pass

@@ -1,4 +1,5 @@
 """Configuration: both file forms, the layers, typed keys, and errors that name the key, the value and the way out."""
+
 import itertools
 from string import ascii_letters
 
@@ -75,7 +76,9 @@ def test_literals_in_yaml(tmp_path):
 def test_values_are_never_code(tmp_path):
     """The old zoo evaluated every value."""
     marker = tmp_path / "marker"
-    _, config = configure("TSN", write(tmp_path, f"[TRAIN]\nfilelist = __import__('pathlib').Path('{marker}').touch()\n", "evil.txt"))
+    _, config = configure(
+        "TSN", write(tmp_path, f"[TRAIN]\nfilelist = __import__('pathlib').Path('{marker}').touch()\n", "evil.txt")
+    )
     assert not marker.exists() and "__import__" in config.TRAIN.filelist
     with pytest.raises(ConfigError, match="line 1: could not determine a constructor for the tag 'tag:yaml.org"):
         configure("TSN", write(tmp_path, "MODEL: !!python/object/apply:os.system [ls]\n"))
@@ -116,45 +119,64 @@ def test_the_number_of_segments_a_user_wrote_counts(tmp_path):
     assert config.segments("test") == 5
 
 
-@pytest.mark.parametrize("overrides, message", [
-    ({"MODEL.num_clases": 6}, "unknown key in MODEL 'num_clases'; did you mean 'num_classes'?"),
-    ({"TRIAN.epoch": 6}, "expected SECTION.key=value"),
-    ({"TRAIN.batch_size": "many"}, "TRAIN.batch_size = 'many': expected a whole number .samples per step, .*; the default is 256"),
-    ({"TRAIN.epoch": 0}, "command line or overrides: TRAIN.epoch = '0': expected a number of at least 1"),
-    ({"INFER.short_size": 10**9}, "INFER.short_size = '1000000000': expected a number of at most 8192"),
-    ({"TRAIN.num_reader_threads": 10**8}, "expected a number of at most 512"),
-    ({"TRAIN.batch_size": 2.5}, "TRAIN.batch_size = '2.5': expected a whole number"),
-    ({"TRAIN.batch_size": 0}, "TRAIN.batch_size = '0': expected a number of at least 1"),
-    ({"TRAIN.momentum": 1}, "TRAIN.momentum = '1': expected a number below 1"),
-    ({"MODEL.num_layers": 80}, "MODEL.num_layers = '80': expected 50, 101 or 152; did you mean '101'.* .depth of the ResNet"),
-    ({"MODEL.resize": "keep-ratio"}, "MODEL.resize = 'keep-ratio': expected '4:3' or 'keep_ratio'; did you mean 'keep_ratio'"),
-    ({"MODEL.image_mean": [0, 1]}, "expected at least 3 values, found 2"),
-    ({"TRAIN.freeze_bn": "perhaps"}, "TRAIN.freeze_bn = 'perhaps': expected True or False"),
-    ({"TRAIN.learning_rate": "1e400"}, "TRAIN.learning_rate = 'inf'.*finite"),
-    ({"MODEL.image_std": [0, 1, 1]}, "MODEL.image_std.0 = '0'"),
-    ({"MODEL.name": "STNET"}, "is for 'STNET', but --model_name says 'TSN'"),
-    ({"TRAIN.target_size": 512}, "target_size 512 does not fit into TRAIN.short_size 256"),
-])
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        ({"MODEL.num_clases": 6}, "unknown key in MODEL 'num_clases'; did you mean 'num_classes'?"),
+        ({"TRIAN.epoch": 6}, "expected SECTION.key=value"),
+        (
+            {"TRAIN.batch_size": "many"},
+            "TRAIN.batch_size = 'many': expected a whole number .samples per step, .*; the default is 256",
+        ),
+        ({"TRAIN.epoch": 0}, "command line or overrides: TRAIN.epoch = '0': expected a number of at least 1"),
+        ({"INFER.short_size": 10**9}, "INFER.short_size = '1000000000': expected a number of at most 8192"),
+        ({"TRAIN.num_reader_threads": 10**8}, "expected a number of at most 512"),
+        ({"TRAIN.batch_size": 2.5}, "TRAIN.batch_size = '2.5': expected a whole number"),
+        ({"TRAIN.batch_size": 0}, "TRAIN.batch_size = '0': expected a number of at least 1"),
+        ({"TRAIN.momentum": 1}, "TRAIN.momentum = '1': expected a number below 1"),
+        (
+            {"MODEL.num_layers": 80},
+            "MODEL.num_layers = '80': expected 50, 101 or 152; did you mean '101'.* .depth of the ResNet",
+        ),
+        (
+            {"MODEL.resize": "keep-ratio"},
+            "MODEL.resize = 'keep-ratio': expected '4:3' or 'keep_ratio'; did you mean 'keep_ratio'",
+        ),
+        ({"MODEL.image_mean": [0, 1]}, "expected at least 3 values, found 2"),
+        ({"TRAIN.freeze_bn": "perhaps"}, "TRAIN.freeze_bn = 'perhaps': expected True or False"),
+        ({"TRAIN.learning_rate": "1e400"}, "TRAIN.learning_rate = 'inf'.*finite"),
+        ({"MODEL.image_std": [0, 1, 1]}, "MODEL.image_std.0 = '0'"),
+        ({"MODEL.name": "STNET"}, "is for 'STNET', but --model_name says 'TSN'"),
+        ({"TRAIN.target_size": 512}, "target_size 512 does not fit into TRAIN.short_size 256"),
+    ],
+)
 def test_mistakes_are_named(overrides, message):
     with pytest.raises(ConfigError, match=message):
         configure("TSN", None, overrides)
 
 
-@pytest.mark.parametrize("name, text, message", [
-    ("a.yaml", "MODEL:\n  x: [1\n  y: 2\n", "a.yaml', line 3: expected ',' or ']', but got ':'"),
-    ("a.yaml", "MODEL:\n\tx: 1\n", "a.yaml', line 2: found character"),
-    ("a.yaml", "a: b: c\n", "a.yaml', line 1: mapping values are not allowed here; .*quote a value that holds :"),
-    ("a.yaml", "MODEL:\n  class_names:\n  - &a [x]\n" + "".join(f"  - &{b} [*{a}, *{a}]\n" for a, b in itertools.pairwise(ascii_letters)),
-     "MODEL.class_names holds lists in lists; expected a value"),
-    ("a.yaml", "MODEL: " + "{a: " * 3000, "a.yaml' nests too deep"),
-    ("a.yaml", f"MODEL:\n  num_classes: 0x{'f' * 6000}\n", "MODEL.num_classes is a number too large for anything"),
-    ("a.txt", f"[MODEL]\nnum_classes = 0x{'f' * 6000}\n", "expected a whole number"),
-    ("a.yaml", "\x07", "a.yaml' cannot be read: unacceptable character"),
-    ("a.txt", "x = 1\n", "a.txt', line 1: 'x = 1' stands before any section; expected .SECTION. lines"),
-    ("a.txt", "[TRAIN]\n\n= 5\n", "a.txt', line 3: '= 5' is no `key = value`"),
-    ("a.txt", "[TRAIN]\nepoch = 1\nepoch = 2\n", "a.txt', line 3: 'epoch' stands twice in .TRAIN."),
-    ("a.txt", "[TRAIN]\nepoch = 1\n[TRAIN]\n", "a.txt', line 3: .TRAIN. stands there twice"),
-])
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("a.yaml", "MODEL:\n  x: [1\n  y: 2\n", "a.yaml', line 3: expected ',' or ']', but got ':'"),
+        ("a.yaml", "MODEL:\n\tx: 1\n", "a.yaml', line 2: found character"),
+        ("a.yaml", "a: b: c\n", "a.yaml', line 1: mapping values are not allowed here; .*quote a value that holds :"),
+        (
+            "a.yaml",
+            "MODEL:\n  class_names:\n  - &a [x]\n"
+            + "".join(f"  - &{b} [*{a}, *{a}]\n" for a, b in itertools.pairwise(ascii_letters)),
+            "MODEL.class_names holds lists in lists; expected a value",
+        ),
+        ("a.yaml", "MODEL: " + "{a: " * 3000, "a.yaml' nests too deep"),
+        ("a.yaml", f"MODEL:\n  num_classes: 0x{'f' * 6000}\n", "MODEL.num_classes is a number too large for anything"),
+        ("a.txt", f"[MODEL]\nnum_classes = 0x{'f' * 6000}\n", "expected a whole number"),
+        ("a.yaml", "\x07", "a.yaml' cannot be read: unacceptable character"),
+        ("a.txt", "x = 1\n", "a.txt', line 1: 'x = 1' stands before any section; expected .SECTION. lines"),
+        ("a.txt", "[TRAIN]\n\n= 5\n", "a.txt', line 3: '= 5' is no `key = value`"),
+        ("a.txt", "[TRAIN]\nepoch = 1\nepoch = 2\n", "a.txt', line 3: 'epoch' stands twice in .TRAIN."),
+        ("a.txt", "[TRAIN]\nepoch = 1\n[TRAIN]\n", "a.txt', line 3: .TRAIN. stands there twice"),
+    ],
+)
 def test_mistakes_in_the_form_of_a_file_are_one_sentence_with_a_line(tmp_path, name, text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         configure("TSN", write(tmp_path, text, name))
@@ -181,9 +203,9 @@ def test_unknown_model_and_disagreement():
 def test_missing_files(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="'nowhere.yaml' does not exist; shipped in configs/: .*tsn.yaml"):
         configure("TSN", "nowhere.yaml")
-    assert configure("STNET", "configs/stnet.txt")[1] == configure("STNET")[1]        # the old ending
+    assert configure("STNET", "configs/stnet.txt")[1] == configure("STNET")[1]  # the old ending
     monkeypatch.chdir(tmp_path)
-    assert configure("STNET", "./configs/stnet.txt")[1] == configure("STNET")[1]      # from any folder
+    assert configure("STNET", "./configs/stnet.txt")[1] == configure("STNET")[1]  # from any folder
 
 
 def test_old_keys_without_effect_are_accepted_with_a_notice(caplog):
@@ -223,8 +245,16 @@ def test_renamed_keys_beat_the_shipped_file(tmp_path, caplog):
     """TPN's `step` and its test's `seg_num`, in a file or on the command line, though the shipped file has the new names."""
     with caplog.at_level("INFO", "zoo"):
         _, config = configure("tpn", write(tmp_path, OLD_TPN, "tpn_kinetics400.txt"))
-    assert (config.MODEL.frame_interval, config.TEST.num_clips, config.TEST.num_crops, config.segments("test")) == (4, 5, 3, 1)
-    assert "MODEL.step is now called frame_interval" in caplog.text and "TEST.seg_num is now called num_clips" in caplog.text
+    assert (config.MODEL.frame_interval, config.TEST.num_clips, config.TEST.num_crops, config.segments("test")) == (
+        4,
+        5,
+        3,
+        1,
+    )
+    assert (
+        "MODEL.step is now called frame_interval" in caplog.text
+        and "TEST.seg_num is now called num_clips" in caplog.text
+    )
     assert configure("TPN", None, {"MODEL.step": 2})[1].MODEL.frame_interval == 2
     with pytest.raises(ConfigError, match="MODEL.step is the old name of MODEL.frame_interval; give one of them"):
         configure("TPN", None, {"MODEL.step": 2, "MODEL.frame_interval": 4})
@@ -243,4 +273,7 @@ def test_class_names(tmp_path):
     with pytest.raises(ConfigError, match="names 3 classes, MODEL.num_classes is '2'"):
         class_names(configure("TSN", None, {"MODEL.num_classes": 2, "MODEL.class_names": str(names)})[1])
     labels = write(tmp_path, '["x_y", "z"]', "labels.json")
-    assert class_names(configure("TSN", None, {"MODEL.num_classes": 2, "INFER.kinetics_labels": str(labels)})[1]) == ["x_y", "z"]
+    assert class_names(configure("TSN", None, {"MODEL.num_classes": 2, "INFER.kinetics_labels": str(labels)})[1]) == [
+        "x_y",
+        "z",
+    ]

@@ -1,4 +1,5 @@
 """Outlines of pickles: the same object as a full read, with the long parts left in the file; damage is one sentence."""
+
 import pickle
 import tracemalloc
 
@@ -11,9 +12,20 @@ from utils.pickles.safe import load
 
 SHARED = np.arange(5000, dtype=np.int32)
 BIG = np.arange(60000).astype(np.uint8).reshape(300, 200)
-VALUE = [{b"video": b"ab", "nframes": np.int32(3), "label": [1, 2], "small": np.arange(3.0), "big": BIG, "text": "ü" * 3000,
-          "columns": np.asfortranarray(np.arange(600).reshape(20, 30)), "bytes": bytes(range(256)) * 8, "again": SHARED},
-         {"again": SHARED, "none": None}]
+VALUE = [
+    {
+        b"video": b"ab",
+        "nframes": np.int32(3),
+        "label": [1, 2],
+        "small": np.arange(3.0),
+        "big": BIG,
+        "text": "ü" * 3000,
+        "columns": np.asfortranarray(np.arange(600).reshape(20, 30)),
+        "bytes": bytes(range(256)) * 8,
+        "again": SHARED,
+    },
+    {"again": SHARED, "none": None},
+]
 
 
 def filled(value):
@@ -40,14 +52,18 @@ def test_fetched_it_is_what_a_full_read_gives(protocol, tmp_path):
     found = outline(path)
     assert isinstance(found[0]["big"], StoredArray) and found[0]["again"] is found[1]["again"]
     found, wanted = filled(found), load(path, encoding="bytes")
-    found[0]["text"] = wanted[0]["text"]              # text is never fetched: it might be bytes, for all that one can see
+    found[0]["text"] = wanted[0]["text"]  # text is never fetched: it might be bytes, for all that one can see
     assert same(found, wanted)
 
 
 def test_strings_of_python_2(tmp_path):
     """Counted byte strings (BINSTRING), which Python 3 does not write."""
-    data = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01M\xd0\x07\x85cnumpy\ndtype\n" \
-           b"(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T\xd0\x07\x00\x00" + b"\x07" * 2000 + b"tb."
+    data = (
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01M\xd0\x07\x85cnumpy\ndtype\n"
+        b"(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T\xd0\x07\x00\x00"
+        + b"\x07" * 2000
+        + b"tb."
+    )
     path = tmp_path / "a.pkl"
     path.write_bytes(data)
     assert (outline(path).read() == np.full(2000, 7, np.uint8)).all()

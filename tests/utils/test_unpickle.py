@@ -1,4 +1,5 @@
 """Pickles from strangers: what data needs comes through unchanged, everything else is refused before it runs."""
+
 import builtins
 import io
 import os
@@ -14,15 +15,30 @@ from utils.errors import DataError, WeightsError
 from utils.pickles.safe import load
 
 # As Python 2 and numpy 1 wrote {"label": 7, "rows": array([7, 255], uint8)} in protocol 2.
-PYTHON_2 = (b"\x80\x02}(U\x05labelK\x07U\x04rowscnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
-            b"(K\x01K\x02\x85cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x02\x07\xfftbu.")
+PYTHON_2 = (
+    b"\x80\x02}(U\x05labelK\x07U\x04rowscnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
+    b"(K\x01K\x02\x85cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x02\x07\xfftbu."
+)
 
 VALUES = {
-    "matrix": np.arange(6, dtype=np.float32).reshape(2, 3), "columns": np.asfortranarray(np.arange(6).reshape(2, 3)),
-    "big_endian": np.arange(3, dtype=">f8"), "half": np.ones(2, np.float16), "flags": np.array([True, False]), "point": np.array(3.5),
-    "nothing": np.zeros((0, 4)), "words": np.array(["ab", "c"]), "bytes_words": np.array([b"ab"]), "scalar": np.float32(1.5),
-    "text": "ü", "jpeg": b"\xff\xd8", "empty": b"", "buffer": bytearray(b"xy"), "ids": {1, 2}, "fixed": frozenset([3]),
-    "ordered": OrderedDict([("b", 1), ("a", 2)]), "plain": [(1, 2.5, None, True, 10 ** 30)],
+    "matrix": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "columns": np.asfortranarray(np.arange(6).reshape(2, 3)),
+    "big_endian": np.arange(3, dtype=">f8"),
+    "half": np.ones(2, np.float16),
+    "flags": np.array([True, False]),
+    "point": np.array(3.5),
+    "nothing": np.zeros((0, 4)),
+    "words": np.array(["ab", "c"]),
+    "bytes_words": np.array([b"ab"]),
+    "scalar": np.float32(1.5),
+    "text": "ü",
+    "jpeg": b"\xff\xd8",
+    "empty": b"",
+    "buffer": bytearray(b"xy"),
+    "ids": {1, 2},
+    "fixed": frozenset([3]),
+    "ordered": OrderedDict([("b", 1), ("a", 2)]),
+    "plain": [(1, 2.5, None, True, 10**30)],
 }
 
 
@@ -38,7 +54,12 @@ class Call:
 
 def equal(found, wanted):
     if isinstance(wanted, np.ndarray):
-        return type(found) is np.ndarray and found.shape == wanted.shape and bool((found == wanted).all()) and found.flags.writeable
+        return (
+            type(found) is np.ndarray
+            and found.shape == wanted.shape
+            and bool((found == wanted).all())
+            and found.flags.writeable
+        )
     return type(found) is type(wanted) and found == wanted
 
 
@@ -69,10 +90,18 @@ def test_sources(tmp_path):
     assert load(path) == load(str(path)) == load(path.read_bytes()) == load(io.BytesIO(path.read_bytes())) == [1]
 
 
-@pytest.mark.parametrize("function, args", [
-    (os.system, ("touch {mark}",)), (eval, ("open('{mark}', 'w')",)), (open, ("{mark}", "w")), (getattr, (int, "real")), (Call, (int,)),
-    (np.load, ("{mark}",)), (builtins.__import__, ("os",)),
-])
+@pytest.mark.parametrize(
+    "function, args",
+    [
+        (os.system, ("touch {mark}",)),
+        (eval, ("open('{mark}', 'w')",)),
+        (open, ("{mark}", "w")),
+        (getattr, (int, "real")),
+        (Call, (int,)),
+        (np.load, ("{mark}",)),
+        (builtins.__import__, ("os",)),
+    ],
+)
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_calls_are_refused_and_not_made(tmp_path, function, args, protocol):
     mark = tmp_path / "mark"
@@ -83,12 +112,15 @@ def test_calls_are_refused_and_not_made(tmp_path, function, args, protocol):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("value, reason", [
-    (np.array([{}, 1], object), "an array of type 'O8'"),
-    (np.zeros(2, [("a", "f4")]), "an array of type 'V4'"),
-    (Call(np.dtype, "f4,O"), "an array of type 'f4,O'"),
-    (Call(np.dtype, "S0"), "an array of type 'S0'"),
-])
+@pytest.mark.parametrize(
+    "value, reason",
+    [
+        (np.array([{}, 1], object), "an array of type 'O8'"),
+        (np.zeros(2, [("a", "f4")]), "an array of type 'V4'"),
+        (Call(np.dtype, "f4,O"), "an array of type 'f4,O'"),
+        (Call(np.dtype, "S0"), "an array of type 'S0'"),
+    ],
+)
 def test_arrays_that_are_not_numbers_or_text_are_refused(value, reason):
     with pytest.raises(DataError, match=reason):
         load(pickle.dumps(value))

@@ -2,6 +2,7 @@
 
 Keys of one model stand in that model's file.
 """
+
 from typing import Literal
 
 import numpy as np
@@ -14,8 +15,12 @@ from utils.errors import ConfigError, ObjectError
 
 class FeatureModelSection(ModelSection):
     num_classes: int = Field(3862, ge=1, le=10**6, description="number of classes")
-    topk: int = Field(20, ge=1, description="scores per video that enter the epoch's GAP, and classes listed per video in the log")
-    drop_rate: float = Field(0.5, ge=0, lt=1, description="dropout before the classifier; at test time activations are scaled instead")
+    topk: int = Field(
+        20, ge=1, description="scores per video that enter the epoch's GAP, and classes listed per video in the log"
+    )
+    drop_rate: float = Field(
+        0.5, ge=0, lt=1, description="dropout before the classifier; at test time activations are scaled instead"
+    )
     max_frames: int = Field(300, ge=1, le=10**6, description="frames of a video that are used, counted from its start")
 
     @property
@@ -27,16 +32,22 @@ class FeatureModelSection(ModelSection):
 class FeatureListSection(FeatureModelSection):
     """A model that is told by lists which features it reads."""
 
-    feature_num: int | None = Field(None, ge=1, description="number of features; must agree with feature_names where it is given")
-    feature_names: list[Literal["rgb", "audio"]] = Field(["rgb", "audio"], min_length=1, description="features in order: rgb, audio")
+    feature_num: int | None = Field(
+        None, ge=1, description="number of features; must agree with feature_names where it is given"
+    )
+    feature_names: list[Literal["rgb", "audio"]] = Field(
+        ["rgb", "audio"], min_length=1, description="features in order: rgb, audio"
+    )
     feature_dims: list[int] = Field([1024, 128], description="dimensions of each feature")
 
     @model_validator(mode="after")
     def _features_agree(self):
         names, dims, count = self.feature_names, self.feature_dims, self.feature_num
         if len(set(names)) != len(names) or len(dims) != len(names) or count not in (None, len(names)):
-            raise ValueError(f"feature_num {count}, feature_names {names} and feature_dims {dims} do not agree; "
-                             "give each feature once, with one dimension")
+            raise ValueError(
+                f"feature_num {count}, feature_names {names} and feature_dims {dims} do not agree; "
+                "give each feature once, with one dimension"
+            )
         return self
 
     @property
@@ -72,8 +83,12 @@ def read_eigenvalues(path, size):
         with addresses.reading(path) as file:
             values = np.load(file, allow_pickle=False)
     except (ObjectError, OSError, ValueError) as error:
-        raise ConfigError(f"MODEL.eigen_file '{path}' cannot be read ({error}); dataset/youtube8m/README.md says where to get it; "
-                          "set it to none for features that are not whitened, or for weights that contain eigen_param") from error
+        raise ConfigError(
+            f"MODEL.eigen_file '{path}' cannot be read ({error}); dataset/youtube8m/README.md says where to get it; "
+            "set it to none for features that are not whitened, or for weights that contain eigen_param"
+        ) from error
     if values.ndim != 2 or len(values) < size or not (values[:size, 0] >= 0).all():
-        raise ConfigError(f"MODEL.eigen_file '{path}' has shape {list(values.shape)}; expected at least {size} rows, none negative")
+        raise ConfigError(
+            f"MODEL.eigen_file '{path}' has shape {list(values.shape)}; expected at least {size} rows, none negative"
+        )
     return np.sqrt(values[:size, 0]).astype(np.float32) + np.float32(1e-4)

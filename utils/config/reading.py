@@ -4,6 +4,7 @@
 A later layer that sets MODEL.seg_num replaces the per-mode seg_num of the layers below it, so that the number a user
 wrote is the number that counts.
 """
+
 import ast
 import configparser
 import logging
@@ -21,7 +22,7 @@ log = logging.getLogger("zoo")
 
 SHIPPED = Path(__file__).resolve().parents[2] / "configs"
 SECTIONS = ("MODEL", *(mode.upper() for mode in MODES))
-_RENAMED = {"tpn_kinetics400": "tpn"}       # file names of other editions -> the shipped file's stem
+_RENAMED = {"tpn_kinetics400": "tpn"}  # file names of other editions -> the shipped file's stem
 
 
 def literal(text):
@@ -41,8 +42,12 @@ def locate(path):
         return path
     path = Path(path)
     if path.is_dir():
-        inside = nearest("clips.yaml", [found.name for found in path.iterdir() if found.suffix in (".yaml", ".yml", ".txt")])
-        raise ConfigError(f"--config '{path}' is a folder; give a file in it" + (f", such as '{path / inside}'" if inside else ""))
+        inside = nearest(
+            "clips.yaml", [found.name for found in path.iterdir() if found.suffix in (".yaml", ".yml", ".txt")]
+        )
+        raise ConfigError(
+            f"--config '{path}' is a folder; give a file in it" + (f", such as '{path / inside}'" if inside else "")
+        )
     stem = _RENAMED.get(path.stem, path.stem)
     for folder in (path.parent, SHIPPED):
         for ending in (".yaml", ".yml", ".txt"):
@@ -65,11 +70,16 @@ def read(path):
         raise ConfigError(f"config {error}") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise ConfigError(f"config '{path}'" + (f", line {mark.line + 1}: " if mark else ": ") +
-                          " ".join(part for part in (error.problem, error.context) if part) +
-                          "; expected sections of indented `key: value` lines; quote a value that holds : # or brackets") from error
+        raise ConfigError(
+            f"config '{path}'"
+            + (f", line {mark.line + 1}: " if mark else ": ")
+            + " ".join(part for part in (error.problem, error.context) if part)
+            + "; expected sections of indented `key: value` lines; quote a value that holds : # or brackets"
+        ) from error
     except configparser.Error as error:
-        raise ConfigError(f"config '{path}'{_ini_problem(error)}; expected [SECTION] lines and `key = value` lines") from error
+        raise ConfigError(
+            f"config '{path}'{_ini_problem(error)}; expected [SECTION] lines and `key = value` lines"
+        ) from error
     except RecursionError as error:
         raise ConfigError(f"config '{path}' nests too deep; expected sections of `key: value` lines") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
@@ -103,18 +113,22 @@ class _Strict(yaml.SafeLoader):
 
 
 def _from_yaml(text):
-    tree = yaml.load(text, _Strict) or {}   # a SafeLoader
+    tree = yaml.load(text, _Strict) or {}  # a SafeLoader
     if not isinstance(tree, dict) or not all(isinstance(keys, dict | None) for keys in tree.values()):
         raise ValueError("expected sections (MODEL, TRAIN, VALID, TEST, INFER) of `key: value` lines")
-    return {str(name).upper(): {key: literal(_plain(name, key, value)) for key, value in (keys or {}).items()}
-            for name, keys in tree.items()}
+    return {
+        str(name).upper(): {key: literal(_plain(name, key, value)) for key, value in (keys or {}).items()}
+        for name, keys in tree.items()
+    }
 
 
 def _plain(section, key, value):
     """A value as a config may hold it. Aliases can make a few lines of YAML stand for more than any memory holds."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     if any(isinstance(each, list | dict) for each in inside):
-        raise ValueError(f"{section}.{key} holds lists in lists; expected a value, a list of values, or names with a value each")
+        raise ValueError(
+            f"{section}.{key} holds lists in lists; expected a value, a list of values, or names with a value each"
+        )
     if any(isinstance(each, int) and each.bit_length() > 64 for each in (value, *inside)):
         raise ValueError(f"{section}.{key} is a number too large for anything")
     return value
@@ -132,7 +146,9 @@ def nested(overrides):
     for dotted, value in overrides.items():
         section, _, key = dotted.partition(".")
         if section.upper() not in SECTIONS or not key:
-            raise ConfigError(f"override '{dotted}': expected SECTION.key=value with a section of {', '.join(SECTIONS)}")
+            raise ConfigError(
+                f"override '{dotted}': expected SECTION.key=value with a section of {', '.join(SECTIONS)}"
+            )
         layer.setdefault(section.upper(), {})[key] = literal(value)
     return layer
 
@@ -158,7 +174,9 @@ def modern(schema, layer, source):
         renamed = field.annotation.renamed if field else {}
         for old in keys.keys() & renamed.keys():
             if renamed[old] in keys:
-                raise ConfigError(f"config '{source}': {section}.{old} is the old name of {section}.{renamed[old]}; give one of them")
+                raise ConfigError(
+                    f"config '{source}': {section}.{old} is the old name of {section}.{renamed[old]}; give one of them"
+                )
             log.info("config '%s': %s.%s is now called %s", source, section, old, renamed[old])
         found[section] = {renamed.get(key, key): value for key, value in keys.items()}
     return found
@@ -207,27 +225,39 @@ def _sentence(schema, item, recipe):
         return message
     expected = _EXPECTED.get(kind)
     if expected:
-        message = "expected " + expected.format(**item.get("ctx", {})) + _closest(item) + _about(schema, location, recipe)
+        message = (
+            "expected " + expected.format(**item.get("ctx", {})) + _closest(item) + _about(schema, location, recipe)
+        )
     return f"{dotted} = '{item['input']}': {message}"
 
 
 # What is expected, by pydantic's kinds of error; its own words are for programmers.
 _EXPECTED = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "a number"), "finite_number": "a finite number",
-    **dict.fromkeys(("bool_type", "bool_parsing"), "True or False"), "string_type": "text",
-    "list_type": "a list, for example [1, 2]", "dict_type": "names with a value each, for example {{backbone: 0.1}}",
-    "greater_than_equal": "a number of at least {ge}", "greater_than": "a number above {gt}",
-    "less_than_equal": "a number of at most {le}", "less_than": "a number below {lt}",
-    "too_short": "at least {min_length} values, found {actual_length}", "too_long": "at most {max_length} values, found {actual_length}",
-    "literal_error": "{expected}", "model_type": "a section of keys",
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    "finite_number": "a finite number",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "True or False"),
+    "string_type": "text",
+    "list_type": "a list, for example [1, 2]",
+    "dict_type": "names with a value each, for example {{backbone: 0.1}}",
+    "greater_than_equal": "a number of at least {ge}",
+    "greater_than": "a number above {gt}",
+    "less_than_equal": "a number of at most {le}",
+    "less_than": "a number below {lt}",
+    "too_short": "at least {min_length} values, found {actual_length}",
+    "too_long": "at most {max_length} values, found {actual_length}",
+    "literal_error": "{expected}",
+    "model_type": "a section of keys",
 }
 
 
 def _closest(item):
     """The nearest of some choices: numbers by distance, words by spelling."""
-    choices = [word or number for word, number in re.findall(r"'([^']*)'|(\d+)", item["ctx"]["expected"])] \
-        if item["type"] == "literal_error" else []
+    choices = (
+        [word or number for word, number in re.findall(r"'([^']*)'|(\d+)", item["ctx"]["expected"])]
+        if item["type"] == "literal_error"
+        else []
+    )
     value = item["input"]
     if choices and isinstance(value, int | float) and all(map(str.isdigit, choices)):
         guess = min(choices, key=lambda choice: abs(int(choice) - value))

@@ -3,6 +3,7 @@
 Sections are MODEL, TRAIN, VALID, TEST and INFER, as in the first-generation zoo. A model's configuration class is what
 its `settings` names; a model with keys of its own subclasses the section that gains them.
 """
+
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,18 +38,28 @@ class ModelSection(Section):
 
     name: str = Field("", description="model name; must agree with --model_name when both are given")
     num_classes: int = Field(400, ge=1, le=10**6, description="number of classes")
-    topk: int = Field(5, ge=1, description="classes listed per clip in the log; infer.py's --infer_topk overrides it for results")
-    class_names: str | None = Field(None, description="text file, one class name a line in index order ('name index' lines work too)")
+    topk: int = Field(
+        5, ge=1, description="classes listed per clip in the log; infer.py's --infer_topk overrides it for results"
+    )
+    class_names: str | None = Field(
+        None, description="text file, one class name a line in index order ('name index' lines work too)"
+    )
 
 
 class TrainSection(Section):
     epoch: int = Field(1, ge=1, le=10**6, description="number of epochs")
     batch_size: int = Field(1, ge=1, le=10**5, description="samples per step, over all devices together")
-    accumulate_steps: int = Field(1, ge=1, le=10**5,
-                                  description="parts in which a device computes its samples of a step; fewer at once, less memory")
+    accumulate_steps: int = Field(
+        1,
+        ge=1,
+        le=10**5,
+        description="parts in which a device computes its samples of a step; fewer at once, less memory",
+    )
     learning_rate: float = Field(0.01, gt=0, description="base learning rate")
     filelist: str | None = Field(None, description="list of training samples")
-    seed: int | None = Field(None, ge=0, description="seed of initialisation, order and augmentation; none: drawn anew and saved")
+    seed: int | None = Field(
+        None, ge=0, description="seed of initialisation, order and augmentation; none: drawn anew and saved"
+    )
     fix_random_seed: bool = Field(False, description="use seed 1000 when `seed` is none, so that runs repeat")
 
 
@@ -57,8 +68,12 @@ class ReadSection(Section):
 
     num_reader_threads: int = Field(2, ge=1, le=512, description="worker threads that read and decode")
     buffer_mb: int = Field(512, ge=1, le=10**7, description="upper bound of decoded samples held ready, in MiB")
-    sample_timeout: float = Field(120.0, gt=0, le=10**6, description="seconds after which one sample is given up as unreadable")
-    data_root: str | None = Field(None, description="folder that relative paths of the list start from; none: the list's own folder")
+    sample_timeout: float = Field(
+        120.0, gt=0, le=10**6, description="seconds after which one sample is given up as unreadable"
+    )
+    data_root: str | None = Field(
+        None, description="folder that relative paths of the list start from; none: the list's own folder"
+    )
 
     @property
     def views(self):

@@ -6,6 +6,7 @@
 Reading a structure costs microseconds an object and skips the data, so a shard of gigabytes can be counted, and any one of
 its arrays fetched, without being loaded.
 """
+
 import pickle
 import struct
 
@@ -15,7 +16,7 @@ from storage import addresses
 from utils.errors import DataError
 from utils.pickles.safe import GLOBALS, Refused, Unpickler, encode, explained, set_array
 
-LONG = 1024                     # bytes from which a string is left in the file
+LONG = 1024  # bytes from which a string is left in the file
 
 
 class Stretch:
@@ -65,7 +66,7 @@ def _long(code, form, text):
     short, width = Unpickler.dispatch[code[0]], struct.calcsize(form)
 
     def load(self):
-        size, = struct.unpack(form, self.read(width))
+        (size,) = struct.unpack(form, self.read(width))
         if size < LONG:
             self.file.seek(-width, 1)
             short(self)
@@ -92,7 +93,9 @@ class _Outliner(Unpickler):
             return encode(text, codec)
 
         replaced = {"_reconstruct": reconstruct, "_frombuffer": frombuffer, "encode": encoded}
-        super().__init__(file, encoding, {name: replaced.get(name.rpartition(".")[2], made) for name, made in GLOBALS.items()}, None)
+        super().__init__(
+            file, encoding, {name: replaced.get(name.rpartition(".")[2], made) for name, made in GLOBALS.items()}, None
+        )
         self.file, self.path = file, path
 
     def load_build(self):
@@ -104,12 +107,21 @@ class _Outliner(Unpickler):
         self.stack[-1].state = state
 
     def load_frame(self):
-        self.read(8)            # frames only announce how much to read ahead
+        self.read(8)  # frames only announce how much to read ahead
 
     dispatch = {
         **Unpickler.dispatch,
-        pickle.BUILD[0]: load_build, pickle.FRAME[0]: load_frame,
-        **{code[0]: _long(code, form, text) for code, form, text in (
-            (pickle.BINSTRING, "<I", False), (pickle.BINBYTES, "<I", False), (pickle.BINBYTES8, "<Q", False),
-            (pickle.BYTEARRAY8, "<Q", False), (pickle.BINUNICODE, "<I", True), (pickle.BINUNICODE8, "<Q", True))},
+        pickle.BUILD[0]: load_build,
+        pickle.FRAME[0]: load_frame,
+        **{
+            code[0]: _long(code, form, text)
+            for code, form, text in (
+                (pickle.BINSTRING, "<I", False),
+                (pickle.BINBYTES, "<I", False),
+                (pickle.BINBYTES8, "<Q", False),
+                (pickle.BYTEARRAY8, "<Q", False),
+                (pickle.BINUNICODE, "<I", True),
+                (pickle.BINUNICODE8, "<Q", True),
+            )
+        },
     }

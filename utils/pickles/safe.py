@@ -5,6 +5,7 @@ given), set the state of an object (numpy trusts that state, so it is checked an
 (`bytes(10**12)`), and number its memo up to 2**32 (the C unpickler then fills gigabytes; the Python one used here has a
 dictionary instead).
 """
+
 import contextlib
 import io
 import math
@@ -18,8 +19,17 @@ import numpy as np
 
 from utils.errors import DataError
 
-_BROKEN = (pickle.UnpicklingError, struct.error, EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
-           MemoryError)
+_BROKEN = (
+    pickle.UnpicklingError,
+    struct.error,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+)
 _PLAIN_TYPE = re.compile(r"b1|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SU][1-9][0-9]{0,8}")
 
 
@@ -44,8 +54,10 @@ def explained(what, error=DataError):
     try:
         yield
     except Refused as refused:
-        raise error(f"'{what}': refused: {refused}; only numpy arrays and plain containers are read, "
-                    "save it again with nothing else in it") from None
+        raise error(
+            f"'{what}': refused: {refused}; only numpy arrays and plain containers are read, "
+            "save it again with nothing else in it"
+        ) from None
     except OSError as problem:
         raise error(f"'{what}' cannot be read: {problem.strerror or problem}") from problem
     except _BROKEN as problem:
@@ -87,12 +99,12 @@ class Unpickler(pickle._Unpickler):
             set_array(made, state)
         elif isinstance(made, np.dtype):
             _set_dtype(made, state)
-        elif not isinstance(made, OrderedDict):         # attributes of a dict (PyTorch's _metadata) are dropped
+        elif not isinstance(made, OrderedDict):  # attributes of a dict (PyTorch's _metadata) are dropped
             raise Refused(f"it sets the state of a '{type(made).__name__}'")
 
     def load_bytearray8(self):
-        size, = struct.unpack("<Q", self.read(8))
-        self.append(bytearray(self.read(size)))         # the original clears `size` bytes before it reads any
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(size)))  # the original clears `size` bytes before it reads any
 
     dispatch = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build, pickle.BYTEARRAY8[0]: load_bytearray8}
 
@@ -100,7 +112,7 @@ class Unpickler(pickle._Unpickler):
 # numpy's own recipe for an array: an empty one, an unfinished dtype, and a state for each. The functions below follow it
 # with arguments that were checked.
 
-_NDARRAY = "numpy.ndarray"      # inert: called as a class it would allocate whatever it is asked for
+_NDARRAY = "numpy.ndarray"  # inert: called as a class it would allocate whatever it is asked for
 
 
 def _reconstruct(kind, shape, code):
@@ -179,10 +191,16 @@ GLOBALS = {
     "collections.OrderedDict": OrderedDict,
     "_codecs.encode": encode,
 }
-for _core in ("numpy.core", "numpy._core"):             # numpy 1 and 2
+for _core in ("numpy.core", "numpy._core"):  # numpy 1 and 2
     GLOBALS[f"{_core}.multiarray._reconstruct"] = _reconstruct
     GLOBALS[f"{_core}.multiarray.scalar"] = _scalar
     GLOBALS[f"{_core}.numeric._frombuffer"] = _frombuffer
-for _builtins in ("__builtin__", "builtins"):           # Python 2 and 3
-    for _name, _function in (("bytes", _bytes), ("bytearray", _bytearray), ("set", set), ("frozenset", frozenset), ("tuple", tuple)):
+for _builtins in ("__builtin__", "builtins"):  # Python 2 and 3
+    for _name, _function in (
+        ("bytes", _bytes),
+        ("bytearray", _bytearray),
+        ("set", set),
+        ("frozenset", frozenset),
+        ("tuple", tuple),
+    ):
         GLOBALS[f"{_builtins}.{_name}"] = _function
