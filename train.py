@@ -90,7 +90,7 @@ def main(argv=None):
         print(summary.line(model(config, "train")))
         return 0
     if args.check_data:
-        from dataset.check import check_config
+        from datareader.check import check_config
 
         modes = ("train", "valid") if args.valid_interval > 0 else ("train",)
         return check_config(config, class_names(config), addresses.join(args.save_dir, "check_data.csv"), modes)

@@ -9,7 +9,6 @@ new one uint8: normalisation moved into the graph and is not in the new number.
 """
 
 import statistics
-import sys
 import tempfile
 import time
 from fractions import Fraction
@@ -20,7 +19,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from datareader.clips.sampling import frame_indices, segment_starts
 from datareader.clips.transforms import CropResize, centre_offset, scaled_size
 from datareader.clips.video import read_frames

@@ -9,14 +9,12 @@ parameter; `alone` leaves the exchange out.
 
 import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
 from engine.configuration import configure
 from engine.distributed import group as distributed
+from engine.distributed.launch import joined
 from engine.graph.device import Device
 from engine.graph.program import Graph
 
@@ -55,7 +53,7 @@ def throughput(group, clips=8):
 
 
 def main():
-    with distributed.joined() as group:
+    with joined() as group:
         if "--throughput" in sys.argv:
             return throughput(group)
         for name, size in SIZES.items():

@@ -6,14 +6,12 @@ Times are CPU seconds, the best of some rounds that take turns, with the files i
 """
 
 import pickle
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from datareader import READERS, Loader
 from datareader.features import tfrecord
 from dataset.youtube8m.synthetic import videos

@@ -110,7 +110,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--torch", metavar="PYTHON", help="a Python that has PyTorch")
     args = parser.parse_args()
-    sys.path.insert(0, str(ROOT))
     import utils.runtime  # noqa: F401  (the threads, for all processes)
     from engine.export import write as exporter
     from engine.graph import compat
@@ -171,8 +170,6 @@ def report(runs):
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        if sys.argv[2] not in TORCH:
-            sys.path.insert(0, str(ROOT))
         serve(*sys.argv[2:])
     else:
         main()

@@ -12,7 +12,6 @@ The three take turns. Printed: clips a second by the wall (the median of the rou
 import multiprocessing
 import os
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -22,8 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.data import landscape, make_clip
+from data import landscape, make_clip
 from datareader import ClipDataset, Loader
 from engine.configuration import configure
 from utils import cli

@@ -6,13 +6,10 @@ Both project inputs of width 512 to the gates of 1024 units and update every wei
 """
 
 import argparse
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from models.attention_lstm import lstm  # isort: skip  (before Paddle: it sets the threads)
 import paddle
 

@@ -6,15 +6,12 @@ The middle frame of the video, enlarged or shrunk beforehand to each source size
 largest. `chosen` is what the readers do by default; `one step` is Pillow scaling the central 224x224 window alone.
 """
 
-import sys
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from datareader.clips.transforms import centre_offset, scale, scaled_size
 from datareader.clips.video import read_frames
 from utils import cli

@@ -44,10 +44,9 @@ def torch_steps(name, batch):
 
 def our_steps(name, batch, folder):
     """{way: function that trains STEPS steps}."""
-    sys.path.insert(0, str(ROOT))
     import logging
 
-    from benchmarks.data import landscape, make_clip
+    from data import landscape, make_clip
     from engine.configuration import configure
     from engine.stop import StopRequest
     from engine.trainer import Trainer
@@ -141,5 +140,4 @@ if __name__ == "__main__":
             steps()
             print("done", flush=True)
     else:
-        sys.path.insert(0, str(ROOT))
         main()

@@ -22,7 +22,11 @@ Item = namedtuple("Item", "path label name")  # label None: inside the pickle, o
 PICKLES = (".pkl", ".pickle")
 SHARDS = (*PICKLES, ".tfrecord")
 LONGEST_LINE = 4096  # characters, more than any path may have
-CLIPS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".ogv")
+# Endings of the containers that datareader/clips/video.py opens.
+CLIPS = tuple(
+    ".mp4 .avi .mkv .mov .webm .m4v .mpg .mpeg .ts .flv .wmv .3gp .ogv "
+    ".asf .ogg .ogm .mxf .gif .m2ts .mts .vob .f4v .3g2 .rm .rmvb .dv .nut .wtv .ivf".split()
+)
 
 
 def read_lines(path, key):

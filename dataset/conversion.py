@@ -2,30 +2,11 @@
 
 import contextlib
 import csv
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from itertools import islice
 from pathlib import Path
 
-from tqdm import tqdm
-
+from datareader.parallel import each
 from storage.files import replacing
 from utils.errors import DataError, VideoError
-
-
-def each(function, jobs, workers, title):
-    """Yield (job, function(job)) as they are done, `workers` at a time. Threads do: decoding and encoding release the lock.
-
-    Only a few jobs are handed out ahead, so that Ctrl-C and errors end the run soon.
-    """
-    waiting = iter(jobs)
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(jobs), desc=title, unit="clip", disable=None) as bar:
-        running = {pool.submit(function, job): job for job in islice(waiting, 2 * workers)}
-        while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                job = running.pop(future)
-                running.update((pool.submit(function, following), following) for following in islice(waiting, 1))
-                bar.update()
-                yield job, future.result()
 
 
 def convert_all(convert, jobs, workers, title):

@@ -8,7 +8,6 @@ them) into --out, by default the folder itself. What cannot be read is left out 
 """
 
 import os
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +16,6 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from datareader import lists
 from datareader.clips import video
 from storage import addresses

@@ -12,7 +12,6 @@ says there were some.
 
 import logging
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,7 +22,6 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from datareader.clips.sampling import segment_starts
 from datareader.clips.transforms import scaled_size
 from datareader.clips.video import FORMATS, probe, read_frames

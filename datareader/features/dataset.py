@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from datareader import lists
 from datareader.clips.sampling import stride_indices
-from datareader.features.shards import BrokenShard, Recent, open_shard, pickled_videos
+from datareader.features.shards import BrokenShard, LRUCache, open_shard, pickled_videos
 from utils.errors import DataError
 
 WINDOW = 16  # shards whose videos are shuffled together
@@ -46,7 +46,7 @@ class FeatureDataset:
         self.frames = getattr(
             self.model, "seg_num", None
         )  # AttentionCluster samples so many; others read a whole video
-        self.outlines = Recent(pickled_videos, 2 * WINDOW)
+        self.outlines = LRUCache(pickled_videos, 2 * WINDOW)
         self.shards = self._open_shards(mode)
         self.firsts = [0, *accumulate(map(len, self.shards))]  # index of each shard's first video, and the end
 

@@ -21,7 +21,7 @@ FRAMES = 300  # YouTube-8M's longest video; tf2pkl wrote the same bound into a p
 
 
 def open_shard(path, outlines):
-    """The shard at `path`, its kind told by content. `outlines`: a `Recent` of `pickled_videos`. Raises DataError."""
+    """The shard at `path`, its kind told by content. `outlines`: a `LRUCache` of `pickled_videos`. Raises DataError."""
     try:
         with addresses.reading(path) as copy:
             if not copy.is_file():  # opening a pipe would wait for ever
@@ -131,7 +131,7 @@ def pickled_videos(path):
     return content
 
 
-class Recent:
+class LRUCache:
     """`make(key)` of the `size` keys asked for last; made once, however many threads ask at a time."""
 
     def __init__(self, make, size):

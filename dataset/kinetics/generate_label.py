@@ -7,10 +7,7 @@ Any number of classes will do, Kinetics-600, -700 or your own. The order is that
 
 import csv
 import logging
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from storage.files import replacing
 from utils import cli
 from utils.errors import DataError

@@ -7,10 +7,8 @@ left YouTube) are left out, counted, and named in <out>.missing.csv. Exit status
 """
 
 import logging
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dataset.conversion import write_failures, writing
 from dataset.kinetics.video2pkl import LABELS, plan, read_labels
 from utils import cli

@@ -10,7 +10,6 @@ too: convert only where disk is cheaper than processor time.
 
 import logging
 import pickle
-import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from datareader import lists
 from datareader.clips.transforms import scale, scaled_size
 from datareader.clips.video import read_frames

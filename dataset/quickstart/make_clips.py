@@ -7,14 +7,12 @@ is shrinking played backwards: no single frame, nor any unordered set of frames,
 survive the horizontal flip of training.) Writes clips/<class>/*.mp4, train.list, val.list and classes.txt.
 """
 
-import sys
 from pathlib import Path
 
 import av
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from utils import cli
 
 CLASSES = ("rising", "falling", "growing", "shrinking")

@@ -4,10 +4,8 @@ python dataset/youtube8m/make_list.py pkl/train train.list
 """
 
 import logging
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from storage.files import replacing
 from utils import cli
 from utils.errors import DataError

@@ -6,14 +6,12 @@ Each class has a direction in feature space; a video of one to three classes is 
 train/ and val/ with shards, train.list and val.list. The same seed gives the same files.
 """
 
-import sys
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from datareader.features import tfrecord
 from dataset.youtube8m.tf2pkl import old_record, write_pickle
 from utils import cli

@@ -10,7 +10,6 @@ import logging
 import os
 import pickle
 import struct
-import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -18,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from datareader.features.tfrecord import parse_sequence_example, records
 from storage.files import replacing
 from utils import cli

@@ -8,7 +8,7 @@ import pytest
 
 from datareader.features import dataset as youtube8m
 from datareader.features.dataset import FeatureDataset
-from datareader.features.shards import Recent
+from datareader.features.shards import LRUCache
 from datareader.features.tfrecord import sequence_example, write
 from datareader.loader import Loader
 from dataset.youtube8m.synthetic import videos, write_shard
@@ -310,7 +310,7 @@ def test_mostly_unreadable_lists_stop_at_once(tmp_path):
 
 def test_few_structures_are_kept_and_each_is_made_once():
     made = []
-    recent = Recent(lambda key: made.append(key) or key, 2)
+    recent = LRUCache(lambda key: made.append(key) or key, 2)
     assert [recent[key] for key in "abacabca"] == list("abacabca") and made == list("abcbca")
 
 

@@ -106,3 +106,11 @@ def test_lists_of_shards_are_whole_lines(tmp_path):
         ("a b/train00.tfrecord", tmp_path / "a b" / "train00.tfrecord"),
         ("old 3", tmp_path / "old 3"),
     ]
+
+
+@pytest.mark.parametrize("ending", [".asf", ".ogg", ".mxf", ".gif", ".m2ts", ".vob", ".MXF"])
+def test_every_decodable_container_is_a_clip_whatever_the_format_says(tmp_path, ending):
+    """Regression: under `format: pkl` these were opened as pickles."""
+    assert not lists.is_pickle(f"clip{ending}", "pkl")
+    (tmp_path / f"clip{ending}").touch()
+    assert [item.name for item in lists.find_clips([tmp_path])] == [str(tmp_path / f"clip{ending}")]

@@ -7,7 +7,7 @@ import shutil
 import cv2
 import pytest
 
-from dataset import check
+from datareader import check
 from support import drivers, tiny
 from support.clips import damage, write_clip
 from utils.errors import DataError

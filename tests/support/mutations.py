@@ -21,7 +21,7 @@ from datareader.clips.dataset import decode_jpeg, read_pickle
 from datareader.clips.sampling import frame_indices, segment_starts
 from datareader.clips.transforms import CropResize
 from datareader.clips.video import probe, read_frames
-from datareader.features.shards import Recent, open_shard, pickled_videos
+from datareader.features.shards import LRUCache, open_shard, pickled_videos
 from dataset.youtube8m.synthetic import videos, write_shard
 from support import tiny
 from support.clips import write_clip
@@ -45,7 +45,7 @@ def read_kinetics(path):
 
 
 def read_shard(path):
-    shard = open_shard(path, Recent(pickled_videos, 1))
+    shard = open_shard(path, LRUCache(pickled_videos, 1))
     for i in range(len(shard)):
         video = shard.video(i)
         assert len(video["rgb"]) == len(video["audio"]) > 0 and video["rgb"].dtype == np.uint8
