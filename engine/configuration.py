@@ -41,7 +41,7 @@ def configure(name=None, config=None, overrides=None, weights=None):
         raise ConfigError(f"config '{source or 'MODEL.name'}' is for '{named}', but --model_name says '{name}'")
     shipped = configs.SHIPPED / f"{model.slug}.yaml"
     layers = (configs.modern(model.settings, each, source or shipped) for each in (layer, overrides))
-    recipe = configs.read(shipped)
+    recipe = configs.read(shipped) if shipped.is_file() else {}  # the defaults of its settings then
     tree = configs.merge(recipe, *layers, {"MODEL": {}})
     tree["MODEL"]["name"] = model.name
     return model, configs.validate(model.settings, tree, source or shipped, overrides, recipe)

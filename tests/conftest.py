@@ -1,15 +1,12 @@
-"""Tests import the project's rooms and `support` (goldens, small data) whatever folder pytest was started from."""
+"""What every test shares: the network of two convolutions is registered, and memory is given back."""
 
 import gc
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-for folder in (ROOT, ROOT / "tests"):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+from support import tinynet
+
+tinynet.register()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,16 +4,16 @@ import csv
 import json
 import os
 import pickle
+import shlex
 import shutil
 import signal
 import subprocess
-import sys
 
 import pytest
 
 from engine.checkpoints import files as checkpoint
 from engine.graph.program import Graph
-from support import drivers, goldens, tiny
+from support import drivers, tiny
 from utils import cli
 
 
@@ -34,11 +34,10 @@ def keys(work):
 
 @pytest.fixture(scope="module")
 def trained(work, keys):
-    """Checkpoints of a one-epoch TSN, made by the old zoo's README command."""
+    """Checkpoints of a one-epoch TINYNET, made by the old zoo's README command."""
     process = drivers.start(
         "train.py",
-        "--model_name=TSN",
-        "--config=./configs/tsn.yaml",
+        "--model_name=TINYNET",
         "--log_interval=10",
         "--valid_interval=1",
         "--use_gpu=True",
@@ -111,22 +110,21 @@ def test_test(program, trained, work, keys, tmp_path, capsys):
     code, output = drivers.status(
         capsys,
         program,
-        "--model_name=TSN",
-        "--config=./configs/tsn.yaml",
+        "--model_name=TINYNET",
         "--log_interval=1",
-        f"--weights={trained / 'TSN_best'}",
+        f"--weights={trained / 'TINYNET_best'}",
         "--use_gpu=False",
         f"--save_dir={tmp_path}",
         *keys,
     )
     assert code == 0, output
     assert "[EVAL] Batch 0\tLoss: " in output and "[EVAL] eval finished. " in output and "scored 4 of 4" in output
-    rows = list(csv.DictReader((tmp_path / "TSN_per_class.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((tmp_path / "TINYNET_per_class.csv").open(encoding="utf-8")))
     assert [row["name"] for row in rows] == ["dark room", "bright room"] and [row["clips"] for row in rows] == [
         "2",
         "2",
     ]
-    result = json.loads((tmp_path / "TSN_test_result.json").read_text())
+    result = json.loads((tmp_path / "TINYNET_test_result.json").read_text())
     assert result["scored"] == result["listed"] == 4 and set(result) >= {"loss", "top1", "top2"}
 
 
@@ -136,15 +134,15 @@ def test_infer_from_a_list(program, trained, work, tmp_path, capsys):
     code, output = drivers.status(
         capsys,
         program,
-        "--model_name=tsn",
+        "--model_name=tinynet",
         "--log_interval=1",
-        f"--weights={trained / 'TSN_best.pdparams'}",
+        f"--weights={trained / 'TINYNET_best.pdparams'}",
         f"--filelist={work / 'clips' / 'clips.list'}",
         "--video_path=",
         f"--save_dir={tmp_path}",
     )
     assert code == 0, output
-    with open(tmp_path / "TSN_infer_result", "rb") as file:
+    with open(tmp_path / "TINYNET_infer_result", "rb") as file:
         results = pickle.load(file)
     assert [row[0] for row in results] == [f"clip {i} (é).mp4" for i in range(4)]
     name, probabilities, indices = results[0]
@@ -153,9 +151,9 @@ def test_infer_from_a_list(program, trained, work, tmp_path, capsys):
         and probabilities == sorted(probabilities, reverse=True)
         and sum(probabilities) == pytest.approx(1)
     )
-    rows = list(csv.DictReader((tmp_path / "TSN_infer_result.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((tmp_path / "TINYNET_infer_result.csv").open(encoding="utf-8")))
     assert rows[0]["name"] in ("dark room", "bright room") and len(rows) == 8
-    assert json.loads((tmp_path / "TSN_infer_result.json").read_text(encoding="utf-8"))[0]["indices"] == indices
+    assert json.loads((tmp_path / "TINYNET_infer_result.json").read_text(encoding="utf-8"))[0]["indices"] == indices
     assert "dark room" in output
 
 
@@ -166,7 +164,7 @@ def test_infer_files_and_folders_and_report_the_broken_ones(trained, work, tmp_p
         capsys,
         "infer.py",
         f"--weights={trained}",
-        "--model_name=TSN",
+        "--model_name=TINYNET",
         f"--video_path={work / 'clips'}",
         f"--video_path={broken}",
         f"--save_dir={tmp_path}",
@@ -175,7 +173,7 @@ def test_infer_files_and_folders_and_report_the_broken_ones(trained, work, tmp_p
     assert (
         code == 1 and "classified 4 of 5" in output and output.count("not classified: ") == 1 and str(broken) in output
     )
-    rows = json.loads((tmp_path / "TSN_infer_result.json").read_text(encoding="utf-8"))
+    rows = json.loads((tmp_path / "TINYNET_infer_result.json").read_text(encoding="utf-8"))
     assert len(rows) == 5 and "error" in rows[4] and len(rows[0]["indices"]) == 1
 
 
@@ -188,8 +186,8 @@ def test_broken_clips_in_a_list_are_counted(trained, work, keys, tmp_path, capsy
     code, output = drivers.status(
         capsys,
         "test.py",
-        "--model_name=TSN",
-        f"--weights={trained / 'TSN_best'}",
+        "--model_name=TINYNET",
+        f"--weights={trained / 'TINYNET_best'}",
         f"--save_dir={tmp_path}",
         *keys,
         *overrides,
@@ -198,7 +196,7 @@ def test_broken_clips_in_a_list_are_counted(trained, work, keys, tmp_path, capsy
     code, output = drivers.status(
         capsys,
         "train.py",
-        "--model_name=TSN",
+        "--model_name=TINYNET",
         "--pretrain=none",
         f"--save_dir={tmp_path}",
         *keys,
@@ -218,7 +216,7 @@ def test_an_unreadable_validation_list_costs_no_epoch(keys, tmp_path, capsys):
     code, output = drivers.status(
         capsys,
         "train.py",
-        "--model_name=TSN",
+        "--model_name=TINYNET",
         "--pretrain=none",
         f"--save_dir={tmp_path / 'save'}",
         *keys,
@@ -230,7 +228,7 @@ def test_an_unreadable_validation_list_costs_no_epoch(keys, tmp_path, capsys):
         and "nothing was scored: none of the 1 listed samples can be read" in output
         and "broken.mp4" in output
     )
-    assert (tmp_path / "save" / "TSN_epoch0.json").exists() and (tmp_path / "save" / "bad_samples.csv").exists()
+    assert (tmp_path / "save" / "TINYNET_epoch0.json").exists() and (tmp_path / "save" / "bad_samples.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -289,7 +287,7 @@ def test_wrong_command_lines(words, message, keys, capsys):
         (["test.py", "--weights={trained}", "-o", "TEST.filelist=/dev/zero"], "list '/dev/zero' is a pipe or a device"),
         (
             ["infer.py", "--weights={trained}", "--model_name=STNET"],
-            "holds checkpoints of TSN, none of STNET; name one, such as '",
+            "holds checkpoints of TINYNET, none of STNET; name one, such as '",
         ),
         (["infer.py", "--weights=no/where", "--model_name="], "weights 'no/where' do not exist"),
         (
@@ -307,7 +305,7 @@ def test_what_is_missing_is_noticed_before_a_graph_is_built(
     (tmp_path / "some.pdparams").write_bytes(pickle.dumps({}))
     known = {"trained": trained, "pipe": tmp_path / "pipe", "weights": tmp_path / "some.pdparams"}
     *words, message = (word.format(**known) for word in (*words, message))
-    code, output = drivers.status(capsys, words[0], "--model_name=TSN", *keys, *words[1:], f"--save_dir={tmp_path}")
+    code, output = drivers.status(capsys, words[0], "--model_name=TINYNET", *keys, *words[1:], f"--save_dir={tmp_path}")
     assert code == 2 and message in output and not built
 
 
@@ -316,19 +314,23 @@ def test_names_that_are_no_text(trained, work, tmp_path):
     clip = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
     shutil.copyfile(work / "clips" / "clip 0 (é).mp4", clip)
     process = drivers.start(
-        "infer.py", f"--weights={trained}", f"--video_path={tmp_path}", f"--save_dir={tmp_path / 'out'}"
+        "infer.py",
+        "--model_name=TINYNET",
+        f"--weights={trained}",
+        f"--video_path={tmp_path}",
+        f"--save_dir={tmp_path / 'out'}",
     )
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0 and "caf\\udce9.mp4 , topk(2)" in output, output
-    (row,) = json.loads((tmp_path / "out" / "TSN_infer_result.json").read_text(encoding="utf-8"))
+    (row,) = json.loads((tmp_path / "out" / "TINYNET_infer_result.json").read_text(encoding="utf-8"))
     assert os.fsencode(row["id"]) == clip and len(row["names"]) == 2
 
 
 def test_results_that_cannot_be_written(trained, work, tmp_path, capsys, monkeypatch):
     """One sentence, not a traceback; and `| head` ends a program in silence."""
     for program, words, name in (
-        ("infer.py", [f"--video_path={work / 'clips'}"], "TSN_infer_result"),
-        ("test.py", ["-o", f"TEST.filelist={work / 'clips' / 'clips.list'}"], "TSN_per_class.csv"),
+        ("infer.py", [f"--video_path={work / 'clips'}"], "TINYNET_infer_result"),
+        ("test.py", ["-o", f"TEST.filelist={work / 'clips' / 'clips.list'}"], "TINYNET_per_class.csv"),
     ):
         (tmp_path / program / name / "in the way").mkdir(parents=True)
         code, output = drivers.status(
@@ -342,9 +344,10 @@ def test_results_that_cannot_be_written(trained, work, tmp_path, capsys, monkeyp
         )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    line = f"{sys.executable} {goldens.ROOT / 'infer.py'} --weights={trained} --video_path='{work / 'clips'}' --save_dir=~/out"
+    words = [*drivers.command("infer.py", "--model_name=TINYNET"), f"--weights={trained}"]
+    line = f"{shlex.join(words)} --video_path='{work / 'clips'}' --save_dir=~/out"
     done = subprocess.run(["bash", "-c", f"{line} | head -1"], capture_output=True, text=True, timeout=120, check=False)
-    assert not done.stderr and (tmp_path / "out" / "TSN_infer_result").is_file() and not (tmp_path / "~").exists()
+    assert not done.stderr and (tmp_path / "out" / "TINYNET_infer_result").is_file() and not (tmp_path / "~").exists()
 
 
 def test_a_finished_training_says_so(trained, keys, tmp_path, capsys):
@@ -353,18 +356,18 @@ def test_a_finished_training_says_so(trained, keys, tmp_path, capsys):
     )
     assert code == 0 and "nothing to do: 1 of TRAIN.epoch '1' epochs are done; raise it with --epoch" in output, output
     assert (
-        f"weights '{trained / 'TSN_latest'}': loaded 267 of 267" in output
+        f"weights '{trained / 'TINYNET_latest'}': loaded 12 of 12" in output
         and f"epoch 0, stays in '{trained}'" in output
     )
 
 
 def test_a_lost_optimizer_is_not_passed_over(trained, keys, tmp_path, capsys):
-    parameters, _, state = checkpoint.load(trained / "TSN_latest")
-    checkpoint.save(tmp_path / "TSN_latest", parameters, {}, state)
+    parameters, _, state = checkpoint.load(trained / "TINYNET_latest")
+    checkpoint.save(tmp_path / "TINYNET_latest", parameters, {}, state)
     code, output = drivers.status(
         capsys, "train.py", f"--resume={tmp_path}", "--epoch=1", f"--save_dir={tmp_path}", *keys
     )
-    assert code == 0 and "lacks 161 of 161 tensors of the optimizer, which start anew: " in output, output
+    assert code == 0 and "lacks 8 of 8 tensors of the optimizer, which start anew: " in output, output
 
 
 def test_a_listed_folder_is_called_one(trained, tmp_path, capsys):
@@ -374,7 +377,7 @@ def test_a_listed_folder_is_called_one(trained, tmp_path, capsys):
         capsys,
         "infer.py",
         f"--weights={trained}",
-        "--model_name=TSN",
+        "--model_name=TINYNET",
         f"--filelist={tmp_path / 'infer.list'}",
         f"--save_dir={tmp_path}",
     )
@@ -388,8 +391,8 @@ def test_interrupting_leaves_one_sentence_and_no_half_results(program, ready, tr
     section = program.removesuffix(".py").upper()
     process = drivers.start(
         program,
-        "--model_name=TSN",
-        f"--weights={trained / 'TSN_best'}",
+        "--model_name=TINYNET",
+        f"--weights={trained / 'TINYNET_best'}",
         f"--save_dir={tmp_path}",
         "-o",
         f"{section}.filelist={work / 'clips' / 'long.list'}",
@@ -410,12 +413,19 @@ def test_interrupting_leaves_one_sentence_and_no_half_results(program, ready, tr
 def test_weights_of_another_class_count(trained, work, keys, tmp_path, capsys):
     """An error when testing; when fine-tuning the classifier starts anew, loudly."""
     three = [*keys, "-o", "MODEL.num_classes=3", "-o", "MODEL.class_names=None"]
-    code, output = drivers.status(capsys, "test.py", "--model_name=TSN", f"--weights={trained / 'TSN_best'}", *three)
+    code, output = drivers.status(
+        capsys, "test.py", "--model_name=TINYNET", f"--weights={trained / 'TINYNET_best'}", *three
+    )
     assert code == 2 and "another number of classes" in output and "fc_0.w_0" in output
     code, output = drivers.status(
-        capsys, "train.py", "--model_name=TSN", f"--resume={trained / 'TSN_best'}", f"--save_dir={tmp_path}", *three
+        capsys,
+        "train.py",
+        "--model_name=TINYNET",
+        f"--resume={trained / 'TINYNET_best'}",
+        f"--save_dir={tmp_path}",
+        *three,
     )
-    assert code == 0 and "the classifier starts anew" in output and "fc_0.w_0 [2048, 2] -> [2048, 3]" in output
+    assert code == 0 and "the classifier starts anew" in output and "fc_0.w_0 [8, 2] -> [8, 3]" in output
 
 
 def test_false_means_false():

@@ -96,7 +96,7 @@ def test_weights(option, disguise, keys, tmp_path, payload, capsys):
         else ["test.py", f"--save_dir={tmp_path}"]
     )
     code, output = drivers.status(
-        capsys, *program, "--model_name=TSN", f"{option}={disguise(tmp_path, payload)}", *keys
+        capsys, *program, "--model_name=TINYNET", f"{option}={disguise(tmp_path, payload)}", *keys
     )
     assert code == 2 and "evil" in output and ("refused" in output or "Python objects" in output)
     assert not (tmp_path / "ran").exists() and not list((tmp_path / "checkpoints").glob("*"))
@@ -106,7 +106,7 @@ def test_companions_of_a_checkpoint(keys, tmp_path, payload, capsys):
     """`.pdopt` is read when training goes on; the checksums beside it do not make it trustworthy."""
     good = pickle.dumps({}, protocol=2)
     for ending, data in ((".pdparams", good), (".pdopt", payload)):
-        (tmp_path / f"TSN_latest{ending}").write_bytes(data)
+        (tmp_path / f"TINYNET_latest{ending}").write_bytes(data)
     sums = {".pdparams": zlib.crc32(good), ".pdopt": zlib.crc32(payload)}
     state = {
         "format": 1,
@@ -120,11 +120,11 @@ def test_companions_of_a_checkpoint(keys, tmp_path, payload, capsys):
         "config": {},
         "crc32": sums,
     }
-    (tmp_path / "TSN_latest.json").write_text(json.dumps(state))
+    (tmp_path / "TINYNET_latest.json").write_text(json.dumps(state))
     code, output = drivers.status(
-        capsys, "train.py", "--model_name=TSN", f"--resume={tmp_path}", f"--save_dir={tmp_path}", *keys
+        capsys, "train.py", "--model_name=TINYNET", f"--resume={tmp_path}", f"--save_dir={tmp_path}", *keys
     )
-    assert code == 2 and "TSN_latest.pdopt" in output and "refused" in output and not (tmp_path / "ran").exists()
+    assert code == 2 and "TINYNET_latest.pdopt" in output and "refused" in output and not (tmp_path / "ran").exists()
 
 
 def test_kinetics_pickles_of_a_list(keys, tmp_path, payload, capsys):
@@ -133,7 +133,7 @@ def test_kinetics_pickles_of_a_list(keys, tmp_path, payload, capsys):
     code, output = drivers.status(
         capsys,
         "train.py",
-        "--model_name=TSN",
+        "--model_name=TINYNET",
         "--pretrain=none",
         f"--save_dir={tmp_path}",
         *keys,

@@ -42,11 +42,11 @@ def test_clips_checkpoint_and_results_in_a_bucket(bucket, tmp_path, capsys, monk
     monkeypatch.chdir(tmp_path)
     run = bucket.url("run")
     code, output = drivers.status(
-        capsys, "train.py", "--model_name=TSN", "--pretrain=none", f"--save_dir={run}", *keys(bucket)
+        capsys, "train.py", "--model_name=TINYNET", "--pretrain=none", f"--save_dir={run}", *keys(bucket)
     )
     assert code == 0, output
     assert bucket.names("run") == sorted(
-        f"TSN_{name}{ending}" for name in ("epoch0", "latest", "best") for ending in checkpoint.ENDINGS
+        f"TINYNET_{name}{ending}" for name in ("epoch0", "latest", "best") for ending in checkpoint.ENDINGS
     )
     assert not list((tmp_path / "cache" / "outgoing").rglob("*.*")) and "hush-hush" not in output
 
@@ -55,7 +55,7 @@ def test_clips_checkpoint_and_results_in_a_bucket(bucket, tmp_path, capsys, monk
         capsys,
         "infer.py",
         f"--weights={run}",
-        "--model_name=TSN",
+        "--model_name=TINYNET",
         f"--filelist={bucket.url('clips/more.list')}",
         f"--save_dir={run}/results",
     )
@@ -64,14 +64,14 @@ def test_clips_checkpoint_and_results_in_a_bucket(bucket, tmp_path, capsys, monk
         and "classified 4 of 5" in output
         and "clips/absent.mp4': cannot be fetched (no such object)" in output
     )
-    results = pickle.loads(bucket.read("run/results/TSN_infer_result"))
+    results = pickle.loads(bucket.read("run/results/TINYNET_infer_result"))
     assert [row[0] for row in results] == [f"clip {i} (é).mp4" for i in range(4)]
-    rows = json.loads(bucket.read("run/results/TSN_infer_result.json"))
+    rows = json.loads(bucket.read("run/results/TINYNET_infer_result.json"))
     assert rows[0]["names"][0] in ("dark room", "bright room") and "no such object" in rows[4]["error"]
     code, output = drivers.status(
         capsys,
         "infer.py",
-        f"--weights={run}/TSN_best.pdparams",
+        f"--weights={run}/TINYNET_best.pdparams",
         f"--video_path={bucket.url('clips')}",
         f"--save_dir={tmp_path / 'out'}",
     )
@@ -131,14 +131,14 @@ def test_training_from_a_bucket_is_training_from_a_folder(bucket, tmp_path, caps
         code, output = drivers.status(
             capsys,
             "train.py",
-            "--model_name=TSN",
+            "--model_name=TINYNET",
             "--pretrain=none",
             f"--save_dir={tmp_path / save_dir}",
             "--valid_interval=0",
             *keys(bucket, **{"TRAIN.filelist": source}),
         )
         assert code == 0, output
-    (one, _, _), (other, _, _) = (checkpoint.load(tmp_path / folder / "TSN_epoch0") for folder in "ab")
+    (one, _, _), (other, _, _) = (checkpoint.load(tmp_path / folder / "TINYNET_epoch0") for folder in "ab")
     for name in one:
         np.testing.assert_array_equal(one[name], other[name])
 
@@ -148,7 +148,7 @@ def test_an_absent_clip_is_replaced_in_training(bucket, tmp_path, capsys):
     code, output = drivers.status(
         capsys,
         "train.py",
-        "--model_name=TSN",
+        "--model_name=TINYNET",
         "--pretrain=none",
         f"--save_dir={bucket.url('run')}",
         "--valid_interval=0",
@@ -158,7 +158,7 @@ def test_an_absent_clip_is_replaced_in_training(bucket, tmp_path, capsys):
     code, output = drivers.status(
         capsys,
         "train.py",
-        "--model_name=TSN",
+        "--model_name=TINYNET",
         "--check_data",
         f"--save_dir={bucket.url('check')}",
         *keys(bucket, **{"TRAIN.filelist": bucket.url("clips/more.list")}),
@@ -186,7 +186,7 @@ def test_a_server_that_goes_away_in_mid_epoch(bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_REMOTE_DELAY", "0.1")
     process = drivers.start(
         "train.py",
-        "--model_name=TSN",
+        "--model_name=TINYNET",
         "--pretrain=none",
         f"--save_dir={tmp_path / 'run'}",
         "--log_interval=1",
@@ -204,7 +204,7 @@ def test_a_server_that_goes_away_in_mid_epoch(bucket, tmp_path, monkeypatch):
         r"error: RemoteError: 's3://bucket/many/\d+.mp4' cannot be fetched \(.*\) after 2 tries; check the network",
         output,
     )
-    state = checkpoint.state_of(tmp_path / "run" / "TSN_latest")
+    state = checkpoint.state_of(tmp_path / "run" / "TINYNET_latest")
     assert state["epoch"] == 0 and 1 <= state["batch"] < 40
 
 
@@ -216,7 +216,7 @@ def test_a_server_that_goes_away_costs_no_results(bucket, tmp_path, capsys, monk
     mixed.write_text("\n".join([*local, *(f"{bucket.url(f'clips/clip {i} (é).mp4')} {i % 2}" for i in range(3))]))
     (tmp_path / "names.txt").write_text("dark room\nbright room\n")
     common = [
-        "--model_name=TSN",
+        "--model_name=TINYNET",
         *keys(
             bucket,
             **{
@@ -234,17 +234,17 @@ def test_a_server_that_goes_away_costs_no_results(bucket, tmp_path, capsys, monk
         capsys, "train.py", "--pretrain=none", f"--save_dir={tmp_path / 'run'}", *common, *local_only
     )
     assert code == 2 and "error: RemoteError: 's3://bucket/clips/" in output, output
-    state = checkpoint.state_of(tmp_path / "run" / "TSN_latest")
+    state = checkpoint.state_of(tmp_path / "run" / "TINYNET_latest")
     assert state["epoch"] == 1 and state["best"] is None and len(state["history"]) == 1
-    weights = f"--weights={tmp_path / 'run' / 'TSN_latest'}"
+    weights = f"--weights={tmp_path / 'run' / 'TINYNET_latest'}"
     code, output = drivers.status(capsys, "test.py", weights, f"--save_dir={tmp_path / 'scores'}", *common)
     assert code == 1 and "scored 3 of 6" in output, output
-    report = json.loads((tmp_path / "scores" / "TSN_test_result.json").read_text())
+    report = json.loads((tmp_path / "scores" / "TINYNET_test_result.json").read_text())
     assert report["scored"] == 3 and len(report["unreadable"]) == 3
     assert "since a connection was lost: 's3://bucket/clips/" in report["unreadable"][2]["error"]
     code, output = drivers.status(capsys, "infer.py", weights, f"--save_dir={tmp_path / 'out'}", *common)
     assert code == 1 and "classified 3 of 6" in output
-    rows = json.loads((tmp_path / "out" / "TSN_infer_result.json").read_text())
+    rows = json.loads((tmp_path / "out" / "TINYNET_infer_result.json").read_text())
     assert [("names" in row, "error" in row) for row in rows] == [(True, False)] * 3 + [(False, True)] * 3
 
 
@@ -264,16 +264,16 @@ STATE = {
 def test_an_upload_that_fails_loses_nothing(bucket):
     bucket.stop()
     with pytest.raises(
-        CheckpointError, match="TSN_latest' was not written: .*kept on this machine: --resume '.*outgoing"
+        CheckpointError, match="TINYNET_latest' was not written: .*kept on this machine: --resume '.*outgoing"
     ) as caught:
-        checkpoint.save(bucket.url("run/TSN_latest"), {"w": np.ones(3, np.float32)}, {}, STATE)
+        checkpoint.save(bucket.url("run/TINYNET_latest"), {"w": np.ones(3, np.float32)}, {}, STATE)
     kept = re.search(r"--resume '(.*)'", str(caught.value))[1]
     assert checkpoint.load(kept)[0]["w"].tolist() == [1, 1, 1]
 
 
 def test_an_upload_that_stops_half_way_leaves_no_checkpoint(bucket, tmp_path):
     """Not one made of two."""
-    prefix = bucket.url("run/TSN_latest")
+    prefix = bucket.url("run/TINYNET_latest")
     checkpoint.save(prefix, {"w": np.ones(3, np.float32)}, {}, STATE)
     assert checkpoint.load(prefix)[0]["w"].tolist() == [1, 1, 1]
     checkpoint.save(tmp_path / "new", {"w": np.zeros(3, np.float32)}, {}, STATE)
@@ -283,9 +283,12 @@ def test_an_upload_that_stops_half_way_leaves_no_checkpoint(bucket, tmp_path):
             raise RemoteError("gone")
         addresses.publish(f"{tmp_path / 'new'}{ending}", f"{prefix}{ending}")
 
-    with pytest.raises(CheckpointError, match="TSN_latest' was not written: gone; here"):
+    with pytest.raises(CheckpointError, match="TINYNET_latest' was not written: gone; here"):
         checkpoint._replace(prefix, upload, "; here")
-    assert checkpoint.state_of(prefix) is None and bucket.names("run") == ["TSN_latest.pdopt", "TSN_latest.pdparams"]
+    assert checkpoint.state_of(prefix) is None and bucket.names("run") == [
+        "TINYNET_latest.pdopt",
+        "TINYNET_latest.pdparams",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -308,21 +311,21 @@ def test_an_upload_that_stops_half_way_leaves_no_checkpoint(bucket, tmp_path):
             "'s3://bucket/clips' is a folder; expected a file",
         ),
         (
-            ["test.py", "--weights=s3://bucket/run/TSN_best"],
-            "'s3://bucket/run/TSN_best.pdparams' cannot be fetched (no such object)",
+            ["test.py", "--weights=s3://bucket/run/TINYNET_best"],
+            "'s3://bucket/run/TINYNET_best.pdparams' cannot be fetched (no such object)",
         ),
         (
             ["test.py", "--config=s3://bucket/no.yaml"],
             "config 's3://bucket/no.yaml' cannot be fetched (no such object)",
         ),
         (
-            ["infer.py", "--weights=gs://bucket/TSN"],
+            ["infer.py", "--weights=gs://bucket/TINYNET"],
             "gs:// need the package gcsfs, which is not installed: pip install gcsfs",
         ),
-        (["infer.py", "--weights=ftp://bucket/TSN"], "addresses start with https://, http://, s3:// or gs://"),
+        (["infer.py", "--weights=ftp://bucket/TINYNET"], "addresses start with https://, http://, s3:// or gs://"),
     ],
 )
 def test_wrong_addresses_are_named(bucket, tmp_path, capsys, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
-    code, output = drivers.status(capsys, words[0], "--model_name=TSN", *keys(bucket), *words[1:])
+    code, output = drivers.status(capsys, words[0], "--model_name=TINYNET", *keys(bucket), *words[1:])
     assert code == 2 and message in output and "Traceback" not in output

@@ -19,7 +19,7 @@ def words(data, save_dir, *more):
     overrides = {**tiny.TINY, **tiny.lists(data), "TRAIN.epoch": 3, "TRAIN.seed": 7}
     return [
         "train.py",
-        "--model_name=TSN",
+        "--model_name=TINYNET",
         "--pretrain=none",
         f"--save_dir={save_dir}",
         "--log_interval=1",
@@ -45,7 +45,7 @@ def wait_for(process, text):
 
 
 def tensors(save_dir, ending):
-    with open(save_dir / f"TSN_epoch2.{ending}", "rb") as file:
+    with open(save_dir / f"TINYNET_epoch2.{ending}", "rb") as file:
         return pickle.load(file)
 
 
@@ -69,13 +69,13 @@ def test_kill_and_resume(data, uninterrupted, tmp_path):
     wait_for(process, "Epoch 1, iter 2")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (tmp_path / "TSN_epoch1.json").exists()
-    output = finish(drivers.start(*words(data, tmp_path, f"--resume={tmp_path / 'TSN_latest'}")))
+    assert not (tmp_path / "TINYNET_epoch1.json").exists()
+    output = finish(drivers.start(*words(data, tmp_path, f"--resume={tmp_path / 'TINYNET_latest'}")))
     assert "epoch 1, batch 0" in output
     assert_same(uninterrupted, tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*epoch*.json")) == [
-        "TSN_epoch1.json",
-        "TSN_epoch2.json",
+        "TINYNET_epoch1.json",
+        "TINYNET_epoch2.json",
     ]  # --keep_checkpoints
 
 
@@ -92,6 +92,6 @@ def test_interrupt_saves_in_mid_epoch_and_resumes_there(data, uninterrupted, tmp
 
 def test_a_changed_setting_is_reported(data, uninterrupted, tmp_path, capsys):
     code, output = drivers.status(
-        capsys, *words(data, tmp_path, f"--resume={uninterrupted / 'TSN_epoch2'}", "-o", "TRAIN.momentum=0.5")
+        capsys, *words(data, tmp_path, f"--resume={uninterrupted / 'TINYNET_epoch2'}", "-o", "TRAIN.momentum=0.5")
     )
     assert code == 0 and "TRAIN.momentum 0.9 -> 0.5" in output

@@ -4,7 +4,8 @@ import pytest
 
 from engine import configuration
 from engine.graph.summary import line, summary
-from models import MODELS, find
+from models import find
+from support.tinynet import ZOO
 
 
 def of(name, mode="infer", size=None, **keys):
@@ -77,7 +78,7 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("model", ZOO.values(), ids=ZOO)
 def test_every_model_has_its_published_size(model):
     _, config = configuration.configure(model.name)
     found = summary(model(config, "test"))

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from engine.configuration import class_names, configure
-from models import MODELS
+from support.tinynet import ZOO
 from utils.config import reading as configs
 from utils.errors import ConfigError
 
@@ -84,7 +84,7 @@ def test_values_are_never_code(tmp_path):
         configure("TSN", write(tmp_path, "MODEL: !!python/object/apply:os.system [ls]\n"))
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("model", ZOO.values(), ids=ZOO)
 def test_shipped_recipe_lists_and_comments_every_key(model):
     path = configs.SHIPPED / f"{model.slug}.yaml"
     text = path.read_text(encoding="utf-8")
