@@ -42,9 +42,28 @@ def configure(name=None, config=None, overrides=None, weights=None):
     shipped = configs.SHIPPED / f"{model.slug}.yaml"
     layers = (configs.modern(model.settings, each, source or shipped) for each in (layer, overrides))
     recipe = configs.read(shipped) if shipped.is_file() else {}  # the defaults of its settings then
-    tree = configs.merge(recipe, *layers, {"MODEL": {}})
+    tree = configs.merge(recipe, *layers, {"MODEL": _decided_by(weights, model, overrides.get("MODEL", {}))})
     tree["MODEL"]["name"] = model.name
     return model, configs.validate(model.settings, tree, source or shipped, overrides, recipe)
+
+
+def _decided_by(weights, model, overrides):
+    """{key of MODEL: value} that weights (a path, a dictionary or None) decide, and nobody overrides on the command line."""
+    if weights is None or not model.of_weights:
+        return {}
+    if isinstance(weights, dict):
+        found = model.implied(weights)
+    else:
+        state = checkpoint.state_of(checkpoint.resolve(weights, model.name))
+        keys = (state or {}).get("config", {}).get("MODEL", {})
+        local = None if state or cache.is_object(weights) else cache.fetch(weights)
+        found = {key: keys[key] for key in model.of_weights if key in keys}
+        if local and local.is_file():
+            found = model.implied(formats.names_in(local))
+    found = {key: value for key, value in found.items() if key not in overrides}
+    for key, value in found.items():
+        log.info("MODEL.%s is '%s': so the weights say", key, value)
+    return found
 
 
 def _without_configuration(weights):

@@ -23,6 +23,7 @@ class Model:
     head = ()  # prefixes of the classifier's parameters: re-initialised for another class count
     not_in_backbone = ()  # substrings of the parameters that a pretrained backbone does not provide; (): it has none
     onednn = True  # whether oneDNN makes its inference on a CPU faster
+    of_weights = ()  # keys of MODEL that weights decide; see `implied`
     optional = ()  # parameters that weights may lack; they then keep their initial values
 
     def __init__(self, config, mode, devices=1):
@@ -38,6 +39,11 @@ class Model:
     def tuning(self):
         """What is frozen, and what trains at a rate of its own."""
         return Tuning()
+
+    @classmethod
+    def implied(cls, names):
+        """{key of MODEL: value} that the parameter names of weights decide."""
+        return {}
 
     def translate(self, arrays):
         """{name: array} of a weight file, under the names used here where the file has another project's."""
@@ -156,10 +162,14 @@ class ClipModel(Model):
 
         Written out, because Paddle's cross_entropy and log_softmax never exceed 64 for one sample.
         """
-        smoothing = self.config.TRAIN.label_smoothing if self.mode == "train" else 0.0
+        train, classes = self.config.TRAIN, self.keys.num_classes
+        smoothing = train.label_smoothing if self.mode == "train" else 0.0
         known = paddle.cast(label >= 0, logits.dtype)  # [B, 1]
-        one_hot = paddle.cast(F.one_hot(paddle.clip(label, min=0).squeeze(1), self.keys.num_classes), logits.dtype)
-        target = one_hot * (1.0 - smoothing) + smoothing / self.keys.num_classes
+        one_hot = paddle.cast(F.one_hot(paddle.clip(label, min=0).squeeze(1), classes), logits.dtype)
+        if train.smoothing_over == "all":
+            target = one_hot * (1.0 - smoothing) + smoothing / classes
+        else:
+            target = one_hot * (1.0 - smoothing) + (1.0 - one_hot) * (smoothing / max(classes - 1, 1))
         log_probabilities = logits - paddle.logsumexp(logits, axis=1, keepdim=True)
         losses = -(target * known * log_probabilities).sum(axis=1)  # [B]
         if self.class_weights:

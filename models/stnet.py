@@ -6,14 +6,29 @@ Names and odd details (ReLU before batch norm, counter-made names) are those of 
 """
 
 import math
+from typing import Literal
 
 import paddle
 import paddle.nn.functional as F
 from paddle.nn.initializer import Constant, Uniform
+from pydantic import Field
 
 from models.base import ClipModel
 from models.layers import resnet
 from models.layers.named import classifier, convolve, counted_batch_norm, parameter
+from models.names import mindspore
+from utils.config.clips import ClipConfig, ClipModelSection
+from utils.errors import WeightsError
+
+
+class StnetModelSection(ClipModelSection):
+    edition: Literal["paddle", "mindspore"] = Field(
+        "paddle", description="whose StNet: paddle, or mindspore (denser, other pool edges); weights of either tell"
+    )
+
+
+class StnetConfig(ClipConfig):
+    MODEL: StnetModelSection = Field(default_factory=StnetModelSection)
 
 
 def biased_conv(x, name, channels, kernel, groups=1):
@@ -36,13 +51,16 @@ def temporal_block(x, segments, conv, norm, training):
     return paddle.reshape(video, [-1, channels, height, width])
 
 
-def temporal_xception(x, training):
-    """Separable convolutions over time with a projected shortcut: [B, 2048, T, 1] -> [B, 1024, T, 1]."""
+def temporal_xception(x, training, dense=False):
+    """Separable convolutions over time with a projected shortcut: [B, 2048, T, 1] -> [B, 1024, T, 1].
+
+    dense: the temporal kernels see all channels, as in MindSpore's StNet.
+    """
     x = counted_batch_norm(x, "xception_bn", training)
-    y = biased_conv(x, "xception_att_conv", x.shape[1], kernel=(3, 1), groups=x.shape[1])
+    y = biased_conv(x, "xception_att_conv", x.shape[1], kernel=(3, 1), groups=1 if dense else x.shape[1])
     y = biased_conv(y, "xception_att_2", 1024, kernel=(1, 1))
     y = F.relu(counted_batch_norm(y, "xception_bndw", training))
-    y = biased_conv(y, "xception_att1", 1024, kernel=(3, 1), groups=1024)
+    y = biased_conv(y, "xception_att1", 1024, kernel=(3, 1), groups=1 if dense else 1024)
     y = biased_conv(y, "xception_att1_2", 1024, kernel=(1, 1))
     shortcut = biased_conv(x, "xception_dw", 1024, kernel=(1, 1))
     return F.relu(counted_batch_norm(shortcut + y, "xception_bn2", training))
@@ -56,12 +74,13 @@ def temporal_norms(depth):
     return f"batch_norm_{first}", f"batch_norm_{second}"
 
 
-def stnet(image, classes, depth, training):
+def stnet(image, classes, depth, training, edition="paddle"):
     """image [B, segments, 3*seglen, H, W], normalised RGB -> logits [B, classes]."""
+    theirs = edition == "mindspore"
     _, segments, channels, height, width = image.shape
     norms = temporal_norms(depth)
     names2, names3, names4, names5 = resnet.block_names(depth)
-    x = resnet.stem(paddle.reshape(image, [-1, channels, height, width]), training)
+    x = resnet.stem(paddle.reshape(image, [-1, channels, height, width]), training, same=theirs)
     x = resnet.stage(x, 2, names2, training)
     x = resnet.stage(x, 3, names3, training)  # [B*T, 512, H/8, W/8]
     x = temporal_block(x, segments, "conv3d_0", norms[0], training)
@@ -70,7 +89,7 @@ def stnet(image, classes, depth, training):
     x = resnet.pool(resnet.stage(x, 5, names5, training))  # [B*T, 2048]
     x = paddle.reshape(x, [-1, segments, resnet.FEATURES, 1])
     x = paddle.transpose(x, [0, 2, 1, 3])  # [B, 2048, T, 1]
-    x = temporal_xception(x, training)  # [B, 1024, T, 1]
+    x = temporal_xception(x, training, dense=theirs)  # [B, 1024, T, 1]
     x = paddle.max(x, axis=[2, 3])  # [B, 1024]
     return classifier(x, "fc_0", classes, fan_in=resnet.FEATURES)
 
@@ -79,8 +98,24 @@ class STNET(ClipModel):
     name = "STNET"
     slug = "stnet"
     title = "StNet: super-images, temporal blocks and a temporal Xception head"
+    settings = StnetConfig
     head = ("fc_0",)
     not_in_backbone = ("fc_0", "batch_norm", "xception", "conv3d")
 
+    of_weights = ("edition",)
+
+    @classmethod
+    def implied(cls, names):
+        return {"edition": "mindspore"} if mindspore.is_stnet(names) else {}
+
+    def translate(self, arrays):
+        if mindspore.is_stnet(arrays) and self.keys.edition != "mindspore":
+            raise WeightsError(
+                f"these are weights of MindSpore's StNet, and MODEL.edition is '{self.keys.edition}': the networks differ; "
+                "set MODEL.edition to mindspore, or leave it out"
+            )
+        return mindspore.translated(arrays, self.keys.num_layers, temporal_norms(self.keys.num_layers))
+
     def network(self, inputs, training):
-        return stnet(inputs["image"], self.keys.num_classes, self.keys.num_layers, training)
+        keys = self.keys
+        return stnet(inputs["image"], keys.num_classes, keys.num_layers, training, keys.edition)

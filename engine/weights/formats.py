@@ -5,6 +5,7 @@ combined file               all variables in one, old zoo v1.6                  
 pickle                      .pdparams and .pdopt from Paddle 1.7 to 3.x         here
 .npz, .safetensors          numpy and everybody else                            here
 PyTorch zip                 .pth and .pt of PyTorch 1.6 and later               engine/weights/torch.py
+MindSpore checkpoint        .ckpt                                               engine/weights/mindspore.py
 tar or zip of one of these  as downloaded                                       engine/weights/archives.py
 """
 
@@ -19,7 +20,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from engine.weights import archives, lodtensor
+from engine.weights import archives, lodtensor, mindspore
 from engine.weights import torch as torch_zip
 from storage.files import replacing
 from utils.errors import WeightsError
@@ -27,7 +28,7 @@ from utils.pickles import safe as unpickle
 
 ACCEPTED = (
     "weights are a directory of variable files, a combined file, .pdparams or .pdopt, .npz, .safetensors, "
-    "a .pth of PyTorch >= 1.6, or a tar or zip of one of these"
+    "a .pth of PyTorch >= 1.6, a .ckpt of MindSpore, or a tar or zip of one of these"
 )
 ARCHIVES = ("zip", "tar")
 TORCH_LEGACY = (
@@ -76,6 +77,11 @@ def found(path):
         if candidate.exists():
             return candidate
     raise WeightsError(f"weights '{path}' do not exist, nor does '{candidate}'; {ACCEPTED}")
+
+
+def names_in(path):
+    """The names that a MindSpore checkpoint holds; none for other forms, whose names tell nothing that a model asks."""
+    return set(mindspore.read(Path(path))) if _kind(Path(path)) == "MindSpore" else set()
 
 
 def save(path, arrays):
@@ -137,6 +143,8 @@ def _kind(path):
         return "old PyTorch"
     if start.startswith(b"\x80"):
         return "pickle"
+    if mindspore.is_checkpoint(start):
+        return "MindSpore"
     if archives.is_zip(path):
         return _zip_kind(path)
     return "tar" if archives.is_tar(path) else None
@@ -277,7 +285,13 @@ def _from_safetensors(dtype, shape, data):
     return lodtensor.widen_bfloat16(array) if dtype == "BF16" else array
 
 
-_READERS = {"pickle": _read_pickle, "npz": _read_npz, "safetensors": _read_safetensors, "PyTorch": torch_zip.read}
+_READERS = {
+    "pickle": _read_pickle,
+    "npz": _read_npz,
+    "safetensors": _read_safetensors,
+    "PyTorch": torch_zip.read,
+    "MindSpore": mindspore.read,
+}
 
 _WRITERS = {
     ".pdparams": lambda arrays, file: pickle.dump(arrays, file, protocol=4),

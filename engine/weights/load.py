@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.checkpoints import files as checkpoint
 from engine.weights import formats
+from models.names import mindspore as mindspore_names
 from models.names import resnet as resnet_names
 from storage import addresses, cache
 from utils.errors import ConfigError, WeightsError
@@ -145,7 +146,8 @@ def backbone(source, model, shapes):
     """
     inside = {name: shape for name, shape in shapes.items() if model.in_backbone(name)}
     arrays, skipped = read(source, model, shapes)
-    found = {name: value for name, value in resnet_names.translated(arrays).items() if model.in_backbone(name)}
+    arrays = resnet_names.translated(mindspore_names.translated(arrays))
+    found = {name: value for name, value in arrays.items() if model.in_backbone(name)}
     found, reshaped = model.adapt(found, inside)
     values, report = _match(source, (found, skipped), inside)
     report.reshaped = reshaped

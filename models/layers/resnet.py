@@ -24,9 +24,11 @@ def block_names(depth):
     return [[name(stage, i) for i in range(n)] for stage, n in enumerate(BLOCKS[depth], start=2)]
 
 
-def stem(x, training):  # [N, C, H, W]
+def stem(x, training, same=False):
+    """Images [N, C, H, W] -> [N, 64, H/4, W/4]. `same`: the pool pads as MindSpore's does, even sizes below and right only."""
     x = F.relu(conv_norm(x, "conv1", "bn_conv1", 64, (7, 7), training, stride=2))
-    return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)  # [N, 64, H/4, W/4]
+    edges = [[1 - (size + 1) % 2, 1] if same else [1, 1] for size in x.shape[2:]]
+    return F.max_pool2d(x, kernel_size=3, stride=2, padding=[[0, 0], [0, 0], *edges] if same else 1)
 
 
 def bottleneck(x, name, width, stride, training):

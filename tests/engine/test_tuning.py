@@ -80,16 +80,17 @@ def test_multipliers_scale_the_rate_of_parameters_by_prefix(plain):
     assert "conv1_weights" not in changed(before, after)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_class_weights_scale_the_loss_of_their_samples(smoothing):
+@pytest.mark.parametrize("smoothing, over", [(0.0, "all"), (0.3, "all"), (0.3, "others")])
+def test_class_weights_scale_the_loss_of_their_samples(smoothing, over):
     """The logits are far apart as well: Paddle's log_softmax would stop at -64."""
     logits, labels, weights = np.array([[1, 202, 0], [0, 1, 3], [2, 2, 1]], np.float64), [0, 1, 2], [3.0, 0.0, 0.5]
-    target = np.eye(3)[labels] * (1 - smoothing) + smoothing / 3
+    share = np.full((3, 3), smoothing / 3) if over == "all" else (1 - np.eye(3)[labels]) * smoothing / 2
+    target = np.eye(3)[labels] * (1 - smoothing) + share
     losses = -(target * (logits - np.log(np.exp(logits).sum(1, keepdims=True)))).sum(1)
     paddle.enable_static()
     program = paddle.static.Program()
     with paddle.static.program_guard(program):
-        model = model_with(class_weights=weights, label_smoothing=smoothing)
+        model = model_with(class_weights=weights, label_smoothing=smoothing, smoothing_over=over)
         loss = model.loss(paddle.static.data("logits", [None, 3], "float32"), model.label())
     feed = {"logits": logits.astype(np.float32), "label": np.array(labels).reshape(3, 1)}
     (found,) = paddle.static.Executor(paddle.CPUPlace()).run(program, feed, [loss])

@@ -50,7 +50,10 @@ class ClipTrainSection(ClipReadSection, TrainSection):
     l2_weight_decay: float = Field(
         1e-4, ge=0, description="L2 on everything trainable, batch norms and biases included"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target that other classes get")
+    smoothing_over: Literal["all", "others"] = Field(
+        "all", description="classes that share label_smoothing: all, or the others (MindSpore's CrossEntropySmooth)"
+    )
     crop: Literal["random", "resized"] = Field(
         "random", description="random: target_size of the scaled frame; resized: 8 to 100 % of the raw one, 3:4 to 4:3"
     )
