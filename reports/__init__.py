@@ -1,5 +1,5 @@
-"""What people look at after a run. `REPORTS`: what test.py writes, by the reader family of the model."""
+"""What people look at after a run. `REPORTS`: what test.py keeps and writes, by the reader family of the model."""
 
-from reports.tables import Classification, MultiLabel
+from reports.evaluation import Classification, MultiLabel
 
 REPORTS = {"clips": Classification, "features": MultiLabel}

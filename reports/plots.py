@@ -1,0 +1,193 @@
+"""Plots as PNG, drawn with matplotlib, which is imported when the first one is drawn: it takes half a second.
+
+Names are data: `$` and `_` are shown as they are, and names that no font here can show become `class 7`.
+"""
+
+import contextlib
+import functools
+import io
+import logging
+
+import numpy as np
+
+from reports.statistics import Calibration
+from utils.names import printable
+
+log = logging.getLogger("zoo")
+
+CHINESE = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "Source Han Sans CN",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Microsoft YaHei",
+    "SimHei",
+    "PingFang SC",
+    "Heiti SC",
+    "Hiragino Sans GB",
+    "Droid Sans Fallback",
+    "Noto Serif CJK SC",
+    "Noto Serif CJK JP",
+    "Arial Unicode MS",
+)
+LONGEST = 26  # characters of a name in a plot
+ANNOTATED = 20  # classes up to which the cells of a confusion matrix hold numbers
+NAMED = 60  # classes up to which its axes hold names
+BLUE, ORANGE, GREY = "#2f6fb3", "#d9730d", "#8a8f98"
+COLOURS = (BLUE, ORANGE, "#2f8f5b", "#b3408f", "#7a5cc4", "#8a6d1f", "#1f8a8a", "#c0392b")
+
+
+@contextlib.contextmanager
+def drawing(width: float, height: float, rows: int = 1, columns: int = 1):
+    """(figure, axes) of a size in inches; no global state of pyplot, so that threads may draw."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    settings = {
+        "text.parse_math": False,
+        "font.family": ["DejaVu Sans", *_chinese_fonts()],
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": GREY,
+        "axes.titlesize": 11,
+        "axes.titlelocation": "left",
+        "axes.titleweight": "bold",
+        "axes.axisbelow": True,
+        "grid.color": "#e3e5e8",
+        "figure.facecolor": "white",
+    }
+    with matplotlib.rc_context(settings):
+        figure = Figure((width, height), layout="constrained")
+        yield figure, figure.subplots(rows, columns)
+
+
+def png(figure, dpi: int = 150) -> bytes:
+    """The PNG of a figure, without a date or a version in it: equal values give equal bytes."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+    return file.getvalue()
+
+
+@functools.cache
+def _chinese_fonts():
+    """Names of the fonts here that have Chinese characters."""
+    from matplotlib.font_manager import fontManager
+
+    known = {font.name for font in fontManager.ttflist}
+    return [name for name in CHINESE if name in known]
+
+
+@functools.cache
+def _glyphs():
+    """Code points that the fonts of a plot can show."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    found = set()
+    for name in ("DejaVu Sans", *_chinese_fonts()):
+        found.update(get_font(findfont(FontProperties(family=name))).get_charmap())
+    return found
+
+
+def labels(names: list[str]) -> list[str]:
+    """Names as a plot can show them: control characters spelt out, long ones cut, and `class 7` where there is no font.
+
+    A notice says how many those are and what to install."""
+    shown = [_cut(printable(name)) for name in names]
+    odd = [i for i, name in enumerate(shown) if not name.isascii() and not _glyphs().issuperset(map(ord, name))]
+    for i in odd:
+        shown[i] = f"class {i}"
+    if odd:
+        log.warning(
+            "plots show %d names as `class N`, the first is '%s': no font here has their characters; install one "
+            "(Debian: fonts-noto-cjk)",
+            len(odd),
+            printable(names[odd[0]]),
+        )
+    return shown
+
+
+def _cut(name):
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def confusion_matrix(matrix: np.ndarray, names: list[str], normalized: bool = False) -> bytes:
+    """Counts [true class, predicted class]; `normalized`: in percent of the clips of the true class."""
+    count = len(matrix)
+    values = 100 * matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True)) if normalized else matrix
+    from matplotlib.colors import PowerNorm  # with many classes small shares stay visible
+
+    side = float(np.clip(2.2 + 0.42 * count, 4.6, 10))
+    with drawing(side + 1, side) as (figure, axes):
+        norm = PowerNorm(1 if count <= NAMED else 0.5, 0, 100 if normalized else max(1, values.max()))
+        image = axes.imshow(values, cmap="Blues", norm=norm, interpolation="nearest")
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
+        if count <= NAMED:
+            shown = labels(names)
+            size = 10 if count <= 25 else 6
+            axes.set_xticks(range(count), shown, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+            axes.set_yticks(range(count), shown, fontsize=size)
+        if count <= ANNOTATED:
+            _annotate(axes, values, normalized)
+        bar = figure.colorbar(image, ax=axes, shrink=0.75, label="% of the true class" if normalized else "clips")
+        bar.outline.set_visible(False)
+        return png(figure, 130)
+
+
+def _annotate(axes, values, normalized):
+    """Numbers in the cells that hold any."""
+    largest = 100 if normalized else max(1, values.max())
+    for (row, column), value in np.ndenumerate(values):
+        if value:
+            colour = "white" if value > 0.55 * largest else "#1c2733"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=9)
+
+
+def calibration(found: Calibration) -> bytes:
+    """Reliability diagram: accuracy against confidence; the bars below say how many clips had that confidence."""
+    bins = len(found.counts)
+    edges, filled = np.arange(bins) / bins, found.counts > 0
+    with drawing(5.2, 4.6) as (figure, _):
+        figure.clear()
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        upper.bar(edges, found.accuracy, 1 / bins, align="edge", color=BLUE, edgecolor="white", label="accuracy")
+        upper.plot([0, 1], [0, 1], "--", color=GREY, label="perfect")
+        upper.plot(found.confidence[filled], found.accuracy[filled], "o", color=ORANGE, label="mean confidence")
+        upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
+        figure.suptitle(f"calibration error (ECE) {100 * found.error:.1f} %", x=0.02, ha="left", fontweight="bold")
+        _legend_above(upper)
+        lower.bar(edges, found.counts, 1 / bins, align="edge", color=GREY, edgecolor="white")
+        lower.set(xlabel="confidence: probability of the predicted class", ylabel="clips")
+        return png(figure)
+
+
+def _legend_above(axes):
+    """A legend that covers no data."""
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+
+
+def precision_recall(recall: np.ndarray, precision: np.ndarray) -> bytes:
+    """Precision against recall over all pooled predictions."""
+    with drawing(5.2, 3.6) as (figure, axes):
+        axes.plot(recall, precision, color=BLUE)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall: share of the true labels found", ylabel="precision")
+        axes.set_title("precision at recall")
+        axes.grid(True)
+        return png(figure)
+
+
+def score_histogram(scores: np.ndarray, hits: np.ndarray) -> bytes:
+    """How the scores of right and of wrong labels lie; counts on a logarithmic scale."""
+    with drawing(5.2, 3.6) as (figure, axes):
+        sides = np.linspace(0, 1, 41)
+        axes.hist([scores[hits], scores[~hits]], sides, stacked=True, color=[BLUE, ORANGE], label=["right", "wrong"])
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")  # the default one writes 10^2 as mathematics
+        axes.set(xlim=(0, 1), xlabel="score of a predicted label", ylabel="labels")
+        _legend_above(axes)
+        return png(figure)
