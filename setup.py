@@ -25,10 +25,13 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=[f"{room}*" for room in ROOMS]),
+    package_data={"reports.pages": ["templates/*"]},
     install_requires=[
         "av>=14",
         "filelock>=3.12",
         "google-crc32c>=1.5",
+        "jinja2>=3.1",
+        "matplotlib>=3.8",
         "numpy",
         "opencv-python-headless>=4.11",
         "pillow>=10",
@@ -46,6 +49,7 @@ setup(
             "fsspec>=2024.2",
             "s3fs>=2024.2",
         ],  # s3:// addresses; gs:// needs gcsfs, http(s):// nothing
+        "dashboard": ["tensorboardX>=2.6"],  # --log_dir; VisualDL besides where it is installed
         "onnx": ONNX,
         # moto with flask: the S3 server of the tests
         "dev": [

@@ -21,6 +21,7 @@ def parse(argv):
         default="data/evaluate_results",
         help="folder of the report (default: data/evaluate_results)",
     )
+    parser.add_argument("--no_report", action="store_true", help="write tables only, no page with pictures")
     parser.add_argument("--log_interval", type=int, default=1, help="log every N batches, 0: never (default: 1)")
     return cli.arguments(parser, argv)
 
@@ -44,7 +45,9 @@ def main(argv=None):
     with joined(use_gpu) as group:
         if group.first:
             print(describe(config, "test"))
-        _, unreadable = evaluator.test(model, config, args.weights, use_gpu, args.log_interval, args.save_dir, group)
+        _, unreadable = evaluator.test(
+            model, config, args.weights, use_gpu, args.log_interval, args.save_dir, group, not args.no_report
+        )
     return 1 if unreadable else 0
 
 

@@ -15,6 +15,7 @@ from engine.weights import load as weights
 from metrics import METRICS
 from reports import REPORTS
 from reports import tables as report
+from reports.pages import evaluation, page
 from storage import addresses
 from utils.errors import DataError, RemoteError
 
@@ -24,7 +25,7 @@ log = logging.getLogger("zoo")
 def evaluate(device, graph, loader, new_metric, log_interval=0, prefix="[TEST] test_iter", collect=None, group=None):
     """Score every readable sample of `loader`, by the average of its views; returns the metric that `new_metric()` makes, updated.
 
-    A logged line has its own batch's scores; `collect(number, ids, labels, probabilities)` sees each batch. The processes of `group`
+    A logged line has its own batch's scores; `collect(batch, probabilities)` sees each batch. The processes of `group`
     score their slices of each batch, and afterwards process 0's metric has the scores of all of them; log lines are of its slices.
     Raises DataError or RemoteError where nothing could be read; where a connection is lost later, `loader.lost` says so.
     """
@@ -42,7 +43,7 @@ def evaluate(device, graph, loader, new_metric, log_interval=0, prefix="[TEST] t
             probabilities, loss = device.run(graph, batch.feed, [graph.probabilities, graph.loss])
         metric.update(probabilities, labels, loss, batch.number)
         if collect:
-            collect(batch.number, batch.ids, batch.labels, probabilities)
+            collect(batch, probabilities)
         if log_interval > 0 and batch.number % log_interval == 0:
             single = new_metric()
             single.update(probabilities, labels, loss)
@@ -70,8 +71,19 @@ def gathered(group, metric):
     return group.share(metric.result() if group.first else None)
 
 
-def test(model_class, config, source, use_gpu=False, log_interval=1, save_dir="data/evaluate_results", group=None):
-    """Evaluate weights on the TEST list, write the report, return (result, number of unreadable samples)."""
+def test(
+    model_class,
+    config,
+    source,
+    use_gpu=False,
+    log_interval=1,
+    save_dir="data/evaluate_results",
+    group=None,
+    pages=True,
+):
+    """Evaluate weights on the TEST list, write tables and (`pages`) a page with pictures.
+
+    Returns (result, number of unreadable samples)."""
     group = group or Group()
     model = model_class(config, "test", group.world)
     dataset = READERS[model.data].from_config(config, "test")
@@ -83,21 +95,22 @@ def test(model_class, config, source, use_gpu=False, log_interval=1, save_dir="d
 
     new_metric, written = (
         partial(METRICS[model.data], config.MODEL.num_classes, config.MODEL.topk),
-        REPORTS[model.data](),
+        REPORTS[model.data](config.TEST.views),
     )
     metric = evaluate(device, graph, loader, new_metric, log_interval, "[EVAL] Batch", written.add, group)
     merge(group, written)
-    result = _report(model, config, source, metric, written, loader, save_dir) if group.first else None
+    result = _report(model, config, source, metric, written, loader, save_dir, pages) if group.first else None
     return group.share(result), len(loader.bad)
 
 
-def _report(model, config, source, metric, written, loader, save_dir):
+def _report(model, config, source, metric, written, loader, save_dir, pages):
     """Write and log what all samples came to; returns the result."""
     dataset, result = loader.dataset, metric.result()
     log.info("[EVAL] eval finished. %s", metric.line(result, final=True))
     scored = len(dataset) - len(loader.bad)
     bad = [{"id": dataset.name(index), "error": reason} for index, reason in sorted(loader.bad.items())]
-    paths = written.write(save_dir, model.name, class_names(config, source), metric)
+    names = class_names(config, source)
+    paths = written.write(save_dir, model.name, names, metric)
     paths.append(
         report.write_json(
             addresses.join(save_dir, f"{model.name}_test_result.json"),
@@ -106,5 +119,25 @@ def _report(model, config, source, metric, written, loader, save_dir):
     )
     for sample in bad:
         log.error("not scored: %s", sample["error"])
-    log.info("scored %d of %d; written: %s", scored, len(dataset), ", ".join(map(str, paths)))
+    if pages:
+        facts = page.Facts(
+            listed=len(dataset),
+            bad=bad,
+            protocol=page.protocol(config, "test"),
+            command=page.command(),
+            weights=str(source or f"the released ones of {model.name}"),
+            filelist=str(config.TEST.filelist),
+        )
+        paths = page.last("report", partial(_page, save_dir, model.name, written, names, result, metric, facts)) + paths
+    log.info("scored %d of %d\n%s", scored, len(dataset), report.table(_scores(result, scored)))
+    log.info("written: %s", ", ".join(map(str, paths)))
     return result
+
+
+def _page(save_dir, name, written, names, result, metric, facts):
+    return evaluation.write(save_dir, name, evaluation.values(written, names, result, metric), facts)
+
+
+def _scores(result, scored):
+    """Rows of the table of scores on the screen."""
+    return [(card["name"], card["value"], card["note"]) for card in evaluation.headline(result, scored)]

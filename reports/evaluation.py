@@ -138,6 +138,4 @@ class MultiLabel:
 def class_precisions(names: list[str], metric) -> list[tuple]:
     """Rows (class, name, videos, average precision) of a YouTube8M metric; "" where no video has the class."""
     columns = zip(names, metric.positives.tolist(), metric.average_precisions(), strict=True)
-    return [
-        (i, name, count, f"{precision:.6f}" if count else "") for i, (name, count, precision) in enumerate(columns)
-    ]
+    return [(i, name, count, f"{precision:.6f}" if count else "") for i, (name, count, precision) in enumerate(columns)]

@@ -1,6 +1,6 @@
 """The page of an evaluation: scores with intervals, classes from the worst, confusions, calibration, mistakes with frames."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +22,6 @@ MEANING = {
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is said of a run besides its scores. `bad`: {"id", "error"} of samples that could not be read."""
-
-    listed: int = 0
-    bad: list = field(default_factory=list)
-    protocol: list = field(default_factory=list)
-    command: str = ""
-    weights: str = ""
-    filelist: str = ""
-
-
-@dataclass(frozen=True)
 class Picture:
     """A plot: the file beside the page that it becomes, its alternative text, and the PNG itself."""
 
@@ -52,7 +40,9 @@ def headline(result: dict, scored: int) -> list[dict]:
     for key, value in result.items():
         if key.startswith("top"):
             low, high = statistics.wilson(round(value * scored / 100), scored)
-            cards.append({"name": f"top-{key[3:]}", "value": f"{value:.2f} %", "note": f"95 %: {low:.1f} to {high:.1f}"})
+            cards.append(
+                {"name": f"top-{key[3:]}", "value": f"{value:.2f} %", "note": f"95 %: {low:.1f} to {high:.1f}"}
+            )
         elif key in HEAD:
             digits = f"{value:.4f}"
             cards.append({"name": HEAD[key], "value": digits, "note": MEANING.get(key, "")})
@@ -136,7 +126,7 @@ def values(kept, names: list[str], result: dict, metric) -> dict:
     return classification(kept, names, result) if kept.kind == "classification" else multilabel(names, result, metric)
 
 
-def write(folder: str | Path, model: str, found: dict, facts: Facts) -> list:
+def write(folder: str | Path, model: str, found: dict, facts: page.Facts) -> list:
     """Write `<model>_report.html` and its pictures as PNG files; returns the paths, the page first."""
     paths = [page.write_png(addresses.join(folder, f"{model}_{each.file}.png"), each.png) for each in found["pictures"]]
     title = f"{model}: {found['cards'][0]['name']} {found['cards'][0]['value']}"

@@ -7,6 +7,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +19,18 @@ log = logging.getLogger("zoo")
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "numpy", "av", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is said of a run besides its scores. `bad`: {"id", "error"} of samples that could not be read."""
+
+    listed: int = 0
+    bad: list = field(default_factory=list)
+    protocol: list = field(default_factory=list)
+    command: str = ""
+    weights: str = ""
+    filelist: str = ""
 
 
 @functools.cache

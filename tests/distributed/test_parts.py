@@ -1,4 +1,4 @@
-"""What several processes keep adds up to what one keeps: slices of batches, metrics, reports; settings that cannot be split."""
+"""What several processes keep adds up to what one keeps: slices of batches, metrics; settings that cannot be split."""
 
 import os
 
@@ -16,7 +16,6 @@ from engine.graph.program import Graph
 from engine.trainer import Trainer
 from metrics.accuracy import Accuracy
 from metrics.youtube8m import YouTube8M
-from reports.tables import Classification
 from utils.errors import ConfigError
 
 
@@ -97,17 +96,6 @@ def test_accuracy_is_the_same_in_parts():
     batches = [(rng.random((size, 6)), rng.integers(0, 6, size)) for size in (5, 5, 1)]
     whole, merged = parts_of(lambda: Accuracy(6), batches, 4)
     assert merged.result() == pytest.approx(whole.result()) and merged.count == 11
-
-
-def test_report_is_in_the_order_of_the_list():
-    parts = Classification(), Classification()
-    for number, ids in enumerate((["a", "b", "c"], ["d"])):
-        for rank, rows in enumerate((ids[: len(ids) // 2], ids[len(ids) // 2 :])):
-            if rows:
-                parts[rank].add(number, rows, [1] * len(rows), np.full((len(rows), 2), number, np.float32))
-    parts[0].merge([part.state() for part in parts])
-    ids, labels, rows = parts[0]._columns()
-    assert ids == ["a", "b", "c", "d"] and labels == [1] * 4 and rows[:, 0].tolist() == [0, 0, 0, 1]
 
 
 def test_indivisible_batch_names_the_nearest():

@@ -123,7 +123,8 @@ def test_shards_resuming_and_scores_in_a_bucket(s3, tmp_path, capsys, monkeypatc
         capsys, "test.py", *common, f"--weights={s3.url('run')}", f"--save_dir={s3.url('scores')}"
     )
     assert code == 0 and "scored 7 of 7" in output
-    assert s3.names("scores") == ["AttentionCluster_per_class.csv", "AttentionCluster_test_result.json"]
+    written = ("per_class.csv", "precision_recall.png", "report.html", "score_histogram.png", "test_result.json")
+    assert s3.names("scores") == [f"AttentionCluster_{each}" for each in written]
 
 
 def test_training_from_a_bucket_is_training_from_a_folder(bucket, tmp_path, capsys):
