@@ -11,9 +11,11 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 
 from datareader import lists
-from datareader.clips.dataset import decode_jpeg, read_pickle
+from datareader.clips.limits import DEFAULTS, Limits
+from datareader.clips.pickles import decode_image, read_pickle
 from datareader.clips.video import probe, read_frames
 from datareader.parallel import each
 from datareader.verdict import verdict
@@ -57,7 +59,11 @@ def read_samples(called: str, filelist: str, data_root: str | None = None, key: 
 
 
 def check(
-    samples: Sequence[Sample], num_classes: int | None = None, workers: int = 2, fallback: str = "mp4"
+    samples: Sequence[Sample],
+    num_classes: int | None = None,
+    workers: int = 2,
+    fallback: str = "mp4",
+    limits: Limits = DEFAULTS,
 ) -> list[Sample]:
     """The same Samples with everything known about their files. Each file is decoded once.
 
@@ -65,7 +71,8 @@ def check(
     recognised.
     """
     jobs = {sample.path: lists.is_pickle(sample.sample, fallback) for sample in samples}
-    facts = {path: found for (path, _), found in each(_inspect, list(jobs.items()), workers, "checking")}
+    inspect = partial(_inspect, limits=limits)
+    facts = {path: found for (path, _), found in each(inspect, list(jobs.items()), workers, "checking")}
     twins = _twins({path: found["bytes"] for path, found in facts.items() if found["bytes"]}, workers)
     checked = (replace(sample, **facts[sample.path], content=twins.get(sample.path, "")) for sample in samples)
     return [
@@ -83,21 +90,23 @@ def _wrong_label(label: int | None, num_classes: int | None) -> str:
     return ""
 
 
-def _inspect(job: tuple[str, bool]) -> dict:
+def _inspect(job: tuple[str, bool], limits: Limits) -> dict:
     """Facts about one file, as fields of Sample."""
     path, pickled = job
     size = {"bytes": 0}
     try:
         with addresses.reading(path) as file:
             size = {"bytes": os.path.getsize(file) if file.is_file() else 0}
-            return size | (_pickle_facts(path) if pickled else _clip_facts(path))
+            return size | (_pickle_facts(path, limits) if pickled else _clip_facts(path, limits))
     except (ObjectError, VideoError) as error:
         return size | {"problem": error.reason}
 
 
-def _clip_facts(path: str) -> dict:
-    info = probe(path)
-    frames = len(read_frames(path, range, lambda frame: frame.shape))  # keeps only a shape for each decoded frame
+def _clip_facts(path: str, limits: Limits) -> dict:
+    info = probe(path, limits)
+    frames = len(
+        read_frames(path, range, lambda frame: frame.shape, limits)
+    )  # keeps only a shape for each decoded frame
     found = {
         "frames": frames,
         "width": info.width,
@@ -111,10 +120,10 @@ def _clip_facts(path: str) -> dict:
     return found
 
 
-def _pickle_facts(path: str) -> dict:
-    _, label, jpegs = read_pickle(path)
-    shapes = [decode_jpeg(jpeg, path, index).shape for index, jpeg in enumerate(jpegs)]
-    return {"label": label, "frames": len(jpegs), "width": shapes[0][1], "height": shapes[0][0], "codec": "jpeg"}
+def _pickle_facts(path: str, limits: Limits) -> dict:
+    _, label, images = read_pickle(path)
+    shapes = [decode_image(image, path, index, limits).shape for index, image in enumerate(images)]
+    return {"label": label, "frames": len(images), "width": shapes[0][1], "height": shapes[0][0], "codec": "jpeg"}
 
 
 def _twins(sizes: dict[str, int], workers: int) -> dict[str, str]:
@@ -176,6 +185,6 @@ def check_config(
         for mode, section in sections.items()
         for sample in read_samples(mode, section.filelist, section.data_root, f"{mode.upper()}.filelist")
     ]
-    samples = check(samples, model.num_classes, os.cpu_count(), model.format)
+    samples = check(samples, model.num_classes, os.cpu_count(), model.format, Limits.of(model))
     frames = config.segments("train") * model.seglen * model.frame_interval
     return report(samples, model.num_classes, names, frames, csv_path)

@@ -22,9 +22,10 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
+from datareader.clips.container import FORMATS
 from datareader.clips.sampling import segment_starts
 from datareader.clips.transforms import scaled_size
-from datareader.clips.video import FORMATS, probe, read_frames
+from datareader.clips.video import probe, read_frames
 from datareader.lists import CLIPS
 from dataset.conversion import convert_all, write_failures, writing
 from utils import cli

@@ -54,6 +54,19 @@ def public(text):
     return re.sub(r"(\w://[^\s'\"?#]*)\?[^\s'\"#]*", r"\1?...", text)
 
 
+def shown(value: object, longest: int = 200) -> str:
+    """`value` as text for messages and results: of at most `longest` characters, and only such as UTF-8 can hold.
+
+    Never raises: `str` of a whole number of more than 4300 digits would.
+    """
+    try:
+        text = str(value)
+    except ValueError:
+        text = f"{type(value).__name__} of too many digits"
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 def nearest(word, known):
     """The member of `known` most like `word` in any letter case, or None."""
     by_lower = {name.lower(): name for name in known}

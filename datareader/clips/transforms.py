@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from datareader.clips.limits import DEFAULTS
 from utils.errors import DataError
 
 AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a resized crop (Szegedy et al., CVPR 2015)
@@ -103,7 +104,13 @@ class CropResize:
         if self.resized:
             source = resized_window(width, height, rng)
             return (width, height), source, [(0, 0, bool(rng.random() < 0.5))]
-        size = width, height = scaled_size(width, height, self.short_size, self.resize)
+        given = f"{width}x{height} pixels"
+        width, height = scaled_size(width, height, self.short_size, self.resize)
+        size = width, height
+        if width * height > DEFAULTS.pixels:
+            raise DataError(
+                f"frames of {given} would become {width}x{height} pixels, more than '{DEFAULTS.pixels}'; crop them first"
+            )
         if min(size) < target:
             raise DataError(
                 f"frames scaled to {width}x{height} are smaller than target_size '{target}'; "

@@ -1,31 +1,31 @@
 """Frames of a video by display index, decoding no more of it than they need.
 
-All packets are read (cheap) and counted, the caller picks, and each picked frame is decoded from the keyframe before it.
-This is done only where packet timestamps are known to name frames. Any other file is decoded whole and its frames are
-counted as they come; both ways give the pixels of a plain sequential decode. Damage shows only where it is met: a lost
-frame that nobody picked keeps its place in the count. The compressed video is held in memory.
+All packets are read (cheap) and counted, the caller picks frames, and each picked frame is decoded from the keyframe
+before it. This is done only where packet timestamps are known to name frames. Any other file is decoded whole and its
+frames are counted as they come. Both ways give the pixels of a plain sequential decode. Damage is noticed only where it
+is decoded: a lost frame that nobody picked keeps its place in the count. The compressed video is held in memory.
 """
 
 import os
 from bisect import bisect_right
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from storage import addresses
-from storage.files import not_a_file
-from utils.errors import ObjectError, VideoError
+from datareader.clips.container import NO_FRAME, OpenedClip, header_seconds, open_clip
+from datareader.clips.limits import DEFAULTS, Limits
+from utils.errors import VideoError
 
-# What a file may hold. Left out: playlists, which name other files and may be waited on for ever, still pictures, text.
-FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,rm,mxf,dv,nut,wtv,gif"
+__all__ = ["VideoInfo", "probe", "read_frames"]
+
 # Left out: AVI and MPEG-TS guess timestamps, VP8 has packets that show nothing, MPEG-4 part 2 packs two frames in one.
 TIMED_CONTAINERS = {"mov", "mp4", "matroska", "webm"}
 TIMED_CODECS = {"h264", "hevc", "vp9", "av1"}
+Converter = Callable[[av.VideoFrame], np.ndarray]
 PROGRESSIVE = {0, 1}  # AVFieldOrder: unknown, progressive; else a packet may be one field
-NO_FRAME = "no frame of it can be decoded; re-encode it or take it off the list"
 
 
 @dataclass(frozen=True)
@@ -41,42 +41,48 @@ class VideoInfo:
     container: str
 
 
-def read_frames(path, pick, convert=None):
+def read_frames(
+    path: str | os.PathLike,
+    pick: Callable[[int], Iterable[int]],
+    convert: Callable[[np.ndarray], np.ndarray] | None = None,
+    limits: Limits = DEFAULTS,
+) -> np.ndarray:
     """Frames of a video, RGB uint8 [n, H, W, 3], or the stacked results of `convert`.
 
-    `pick(frame_count)` returns n display-order indices in [0, frame_count), repeats allowed. It must be deterministic: it
-    is asked again where a file turns out to hold another number of frames than it has packets.
-    `convert(frame)` is given each distinct picked frame, uint8 [H, W, 3] and upright, in display order; it must not write
-    into it. Crop and resize there: full-size frames are then never held. Where the size changes within the video, each
-    frame comes in its own; interlaced ones come as decoded.
-    Raises VideoError where no frame can be read or the results differ in shape.
+    `pick(frame_count)` returns n display-order indices in [0, frame_count); repeats are allowed. It must be
+    deterministic: it is called again if a file turns out to hold another number of frames than it has packets.
+    `convert(frame)` gets each distinct picked frame, uint8 [H, W, 3] and upright, in display order; it must not write
+    into it. Crop and resize there, so that full-size frames are never held. If the size changes within the video, each
+    frame has its own size. Interlaced frames come as decoded.
+    Raises VideoError if no frame can be read, the results differ in shape, or the video exceeds `limits`.
     """
     arrays, to_array = None, _converter(convert)
-    with _opened(path) as stream:
-        packets, timed = _demux(stream)
+    with open_clip(path, limits) as clip:
+        packets, timed = _demux(clip)
         count = _shown(packets)
         indices = _picked(path, pick, count)
         if timed:
-            arrays = _decode_sparse(stream, packets, set(indices), to_array)
+            arrays = _decode_sparse(clip.stream, packets, set(indices), to_array)
     if arrays is None:
-        arrays, decoded = _decode_whole(path, set(indices), to_array)
+        arrays, decoded = _decode_whole(path, set(indices), to_array, limits)
         if decoded != count:
             indices = _picked(path, pick, decoded)
-            arrays, _ = _decode_whole(path, set(indices), to_array)
+            arrays, _ = _decode_whole(path, set(indices), to_array, limits)
     shapes = {np.shape(array) for array in arrays.values()}
     if len(shapes) > 1:
         raise VideoError(path, f"frames differ in shape, {sorted(shapes)}; scale them to one size")
     return np.stack([arrays[index] for index in indices])
 
 
-def probe(path):
-    """VideoInfo of a file, from its packets and first frame; decodes all of it only where packets do not tell the count.
+def probe(path: str | os.PathLike, limits: Limits = DEFAULTS) -> VideoInfo:
+    """VideoInfo of a file, from its packets and first frame. Decodes all of it only if packets do not tell the count.
 
     Raises VideoError.
     """
-    with _opened(path) as stream:
-        packets, timed = _demux(stream)
-        frames = _every_frame(stream.codec_context, packets)
+    with open_clip(path, limits) as clip:
+        stream = clip.stream
+        packets, timed = _demux(clip)
+        frames = clip.frames(packets)
         first = next(frames, None)
         if first is None:
             raise VideoError(path, NO_FRAME)
@@ -85,54 +91,17 @@ def probe(path):
         if _quarter_turns(first) % 2:
             width, height = height, width
         fps = float(stream.average_rate or stream.guessed_rate or 0)
-        seconds = _header_seconds(stream) or (count / fps if fps else 0.0)
+        seconds = header_seconds(stream) or (count / fps if fps else 0.0)
         return VideoInfo(count, width, height, fps, seconds, stream.codec.canonical_name, stream.container.format.name)
 
 
-@contextmanager
-def _opened(path):
-    """The video stream of a file or address; whatever FFmpeg cannot do with it, then or later, becomes a VideoError."""
-    try:
-        with addresses.reading(path) as file, _container(path, file) as container:
-            stream = container.streams.best("video")
-            if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
-                raise VideoError(path, "no video stream in it; expected a video")
-            if stream.codec_context is None:
-                raise VideoError(path, "no decoder for its codec; re-encode it, for example as H.264")
-            stream.codec_context.thread_count = 1  # two threads cost 7 to 29 % more CPU: workers are the parallelism
-            yield stream
-    except ObjectError as error:
-        raise VideoError(path, error.reason) from error
-    except av.FFmpegError as error:
-        raise VideoError(
-            path, f"not a readable video ({error.strerror}); fetch it again or take it off the list"
-        ) from error
+def _demux(clip: OpenedClip) -> tuple[list[av.Packet], bool]:
+    """All packets in decode order, and whether their timestamps name the frames they become."""
+    packets, whole = clip.packets()
+    return packets, whole and bool(packets) and _timed(clip.stream, packets)
 
 
-def _container(path, file):
-    """PyAV's of a local file, which messages call `path`."""
-    if not os.path.isfile(file):  # opening a pipe would wait for ever
-        raise VideoError(path, not_a_file(file))
-    if not os.path.getsize(file):
-        raise VideoError(path, "empty, 0 bytes; fetch it again or take it off the list")
-    return av.open(
-        f"file:{os.fsdecode(file)}", container_options={"format_whitelist": FORMATS}, metadata_errors="ignore"
-    )  # without `file:` a name with a colon may be a protocol
-
-
-def _demux(stream):
-    """All packets of a stream in decode order, and whether their timestamps name the frames they become."""
-    packets = []
-    try:
-        for packet in stream.container.demux(stream):
-            if packet.size:  # an empty one would end the decoding
-                packets.append(packet)
-    except (av.FFmpegError, IndexError):  # cut off, or (PyAV's IndexError) garbage taken for another stream
-        return packets, False
-    return packets, bool(packets) and _timed(stream, packets)
-
-
-def _timed(stream, packets):
+def _timed(stream: av.VideoStream, packets: list[av.Packet]) -> bool:
     """Whether timestamps put the frames in order and decoding can start at every keyframe."""
     decoder = stream.codec_context
     times = [packet.pts for packet in packets]
@@ -154,12 +123,12 @@ def _timed(stream, packets):
     )
 
 
-def _shown(packets):
-    """How many packets become frames; an edit list keeps others, to be decoded only, before its start."""
+def _shown(packets: list[av.Packet]) -> int:
+    """How many packets become frames. An edit list keeps others before its start, which are only decoded."""
     return sum(not packet.is_discard for packet in packets)
 
 
-def _picked(path, pick, count):
+def _picked(path: str | os.PathLike, pick: Callable[[int], Iterable[int]], count: int) -> list[int]:
     """The indices a caller picks among `count` frames."""
     if not count:
         raise VideoError(path, NO_FRAME)
@@ -169,11 +138,11 @@ def _picked(path, pick, count):
     return indices
 
 
-def _converter(convert):
-    """A function from decoded frame to what is kept of it. One converter serves a video: setting it up costs a frame's time."""
+def _converter(convert: Callable[[np.ndarray], np.ndarray] | None) -> Converter:
+    """A function from a decoded frame to what is kept of it. Making one costs as much as a frame, so one serves a video."""
     reformatter = VideoReformatter()
 
-    def to_array(frame):
+    def to_array(frame: av.VideoFrame) -> np.ndarray:
         rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
         turns = _quarter_turns(frame)
         if turns:
@@ -183,17 +152,22 @@ def _converter(convert):
     return to_array
 
 
-def _quarter_turns(frame):
+def _quarter_turns(frame: av.VideoFrame) -> int:
     """Counterclockwise quarter turns that set a frame upright, 0 to 3."""
     return round(frame.rotation / 90) % 4
 
 
-def _decode_sparse(stream, packets, wanted, to_array):
-    """{display index: array} of the `wanted` indices, decoded from keyframes; None where the decoder contradicts the packets."""
+def _decode_sparse(
+    stream: av.VideoStream, packets: list[av.Packet], wanted: set[int], to_array: Converter
+) -> dict[int, np.ndarray] | None:
+    """{display index: array} of the `wanted` indices, decoded from keyframes.
+
+    None if the decoder contradicts the packets.
+    """
     decoder = stream.codec_context
     order = sorted((n for n, packet in enumerate(packets) if not packet.is_discard), key=lambda n: packets[n].pts)
     index_of = {packets[order[index]].pts: index for index in wanted}
-    # Frames that no other refers to need not be decoded. H.264 alone is known to tell: on AV1 this spoils wanted frames.
+    # Frames that no other frame refers to need not be decoded. Only H.264 tells reliably: on AV1 wanted frames are spoilt.
     unwanted = "NONREF" if stream.codec.canonical_name == "h264" else "DEFAULT"
     arrays = {}
     try:
@@ -211,8 +185,11 @@ def _decode_sparse(stream, packets, wanted, to_array):
     return arrays if len(arrays) == len(wanted) else None
 
 
-def _runs(packets, wanted):
-    """[first, last] packet numbers to decode for the `wanted` ones (in display order): from a keyframe, ascending, disjoint."""
+def _runs(packets: list[av.Packet], wanted: Sequence[int]) -> list[list[int]]:
+    """[first, last] packet numbers to decode for the `wanted` ones (in display order).
+
+    Each run starts at a keyframe. Runs ascend and do not overlap.
+    """
     keys = [n for n, packet in enumerate(packets) if packet.is_keyframe]
     key_times = [packets[n].pts for n in keys]
     runs = []
@@ -225,32 +202,18 @@ def _runs(packets, wanted):
     return runs
 
 
-def _decode_whole(path, wanted, to_array):
-    """{display index: array} of the `wanted` indices that turn up in a plain sequential decode, and its number of frames.
+def _decode_whole(
+    path: str | os.PathLike, wanted: set[int], to_array: Converter, limits: Limits
+) -> tuple[dict[int, np.ndarray], int]:
+    """{display index: array} of the `wanted` indices found in a plain sequential decode, and its number of frames.
 
-    Opens the file anew: a decoder that has been further down the video may keep headers and pictures from there.
+    Opens the file again: a decoder that has been further down the video may keep headers and pictures from there.
     """
     arrays, count = {}, 0
-    with _opened(path) as stream:
-        packets, _ = _demux(stream)
-        for frame in _every_frame(stream.codec_context, packets):
+    with open_clip(path, limits) as clip:
+        packets, _ = clip.packets()
+        for frame in clip.frames(packets):
             if count in wanted:
                 arrays[count] = to_array(frame)
             count += 1
     return arrays, count
-
-
-def _every_frame(decoder, packets):
-    """Frames in the decoder's order, which is display order; packets that do not decode are passed over."""
-    for packet in (*packets, None):
-        try:
-            yield from decoder.decode(packet)
-        except av.FFmpegError:
-            continue
-
-
-def _header_seconds(stream):
-    """Duration by the header of the stream, else of the file, else None."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    return stream.container.duration and stream.container.duration / av.time_base

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from datareader import loader_for
-from datareader.clips.dataset import ClipDataset, read_pickle
+from datareader.clips.dataset import ClipDataset
+from datareader.clips.pickles import read_pickle
 from datareader.lists import Item
 from support import tiny
 from utils.config.clips import ClipConfig

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from datareader import lists
-from datareader.clips.dataset import decode_jpeg, read_pickle
+from datareader.clips.pickles import decode_image, read_pickle
 from datareader.clips.video import read_frames
 from dataset.kinetics import generate_label, make_list, video2pkl
 from support.clips import damage, write_clip
@@ -108,7 +108,7 @@ def test_pickled_frames_are_the_clips(kinetics, capsys):
     convert(capsys, "--quality=100")
     for source in Path("train mp4").rglob("*.mp4"):
         path = Path("train 'pkl'", f"{source.stem}.pkl")
-        frames = np.stack([decode_jpeg(jpeg, path, i) for i, jpeg in enumerate(read_pickle(path)[2])])
+        frames = np.stack([decode_image(jpeg, path, i) for i, jpeg in enumerate(read_pickle(path)[2])])
         wanted = read_frames(source, range)
         assert frames.shape == wanted.shape and np.abs(frames.astype(int) - wanted).mean() < 4
         assert abs(frames.mean() - wanted.mean()) < 1
@@ -181,7 +181,7 @@ def test_short_size_and_labels_of_another_name(kinetics, capsys):
         convert(capsys)
     assert convert(capsys, "--labels=mine.txt", "--short-size=24", "--quality=50")[0] == 0
     small = read_pickle("train 'pkl'/-_id0_000007_000017.pkl")[2]
-    assert decode_jpeg(small[0], "", 0).shape == (24, 32, 3)
+    assert decode_image(small[0], "", 0).shape == (24, 32, 3)
 
 
 def test_the_old_command_lines_run_as_scripts(kinetics):

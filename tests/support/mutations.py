@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from datareader.clips.dataset import decode_jpeg, read_pickle
+from datareader.clips.pickles import decode_image, read_pickle
 from datareader.clips.sampling import frame_indices, segment_starts
 from datareader.clips.transforms import CropResize
 from datareader.clips.video import probe, read_frames
@@ -41,7 +41,7 @@ def read_kinetics(path):
     assert isinstance(name, str) and isinstance(label, int)
     crop = CropResize(36, 32)
     for i, jpeg in enumerate(jpegs):
-        assert crop(decode_jpeg(jpeg, path, i)).shape == (32, 32, 3)
+        assert crop(decode_image(jpeg, path, i)).shape == (32, 32, 3)
 
 
 def read_shard(path):

@@ -24,6 +24,11 @@ class ClipModelSection(ModelSection):
     format: Literal["pkl", "mp4"] = Field(
         "pkl", description="what a listed file is when its ending is not telling: pkl or mp4"
     )
+    max_pixels: int = Field(1 << 26, ge=1, le=1 << 31, description="pixels a frame may have; larger ones are refused")
+    max_packets: int = Field(
+        2_000_000, ge=1, le=10**9, description="packets (about frames) a video may have, by its header or in the file"
+    )
+    max_seconds: float = Field(86_400.0, gt=0, le=10**9, description="duration a video may have by its header")
     seg_num: int = Field(3, ge=1, le=10**4, description="segments per video")
     seglen: int = Field(1, ge=1, le=10**4, description="frames taken from each segment")
     frame_interval: int = Field(
