@@ -41,6 +41,13 @@ def parse(argv):
         "--infer_topk", type=cli.at_least(1), default=20, help="classes kept per sample in the results (default: 20)"
     )
     parser.add_argument("--save_dir", type=cli.given, default="./", help="folder of the results (default: ./)")
+    page = parser.add_mutually_exclusive_group()
+    page.add_argument(
+        "--report",
+        action="store_true",
+        help="write a page with frames and bars also for many clips (default: for up to 200)",
+    )
+    page.add_argument("--no_report", action="store_true", help="write no page")
     parser.add_argument("--log_interval", type=int, default=1, help="print every N-th sample, 0: none (default: 1)")
     return cli.arguments(parser, argv)
 
@@ -53,6 +60,7 @@ def main(argv=None):
     from engine.export import run as exported
     from engine.graph import summary
     from reports import tables as report
+    from reports.pages.inference import MOST, UNASKED, Sheet
     from storage import addresses
     from storage.files import writable_folder
     from utils.config.reading import describe
@@ -82,14 +90,31 @@ def main(argv=None):
         args.tensorrt,
     )
     print(describe(predictor.config, "infer"))
-    results = predictor.predict(clips, topk=args.infer_topk)
+    sheet = Sheet(predictor.config.INFER.views, MOST if args.report else UNASKED)
+    results = predictor.predict(clips, topk=args.infer_topk, collect=None if args.no_report else sheet.add)
     paths = report.write_inference(addresses.join(args.save_dir, f"{predictor.model.name}_infer_result"), results)
     for result in results[:: args.log_interval] if args.log_interval > 0 else []:
         print(report.text(result, min(args.infer_topk, predictor.config.MODEL.topk)))
     failed = sum("error" in result for result in results)
+    if args.report or len(results) <= UNASKED and not args.no_report:
+        paths = write_page(args, predictor, results, sheet) + paths
     cli.log.info("[INFER] infer finished. classified %d of %d", len(results) - failed, len(results))
     cli.log.info("written: %s", ", ".join(map(str, paths)))
     return 1 if failed else 0
+
+
+def write_page(args, predictor, results, sheet):
+    """The contact sheet; what goes wrong with it is a line in the log."""
+    from reports.pages import inference, page
+
+    facts = page.Facts(
+        listed=len(results),
+        bad=[result for result in results if "error" in result],
+        protocol=page.protocol(predictor.config, "infer"),
+        command=page.command(),
+        weights=str(args.exported or args.weights or f"the released ones of {predictor.model.name}"),
+    )
+    return page.last("page", lambda: inference.write(args.save_dir, predictor.model.name, results, sheet, facts))
 
 
 if __name__ == "__main__":

@@ -84,8 +84,9 @@ class Predictor:
         probabilities, logits = self.network.run(feed, **settings)
         return {"probabilities": probabilities, "logits": logits}
 
-    def predict(self, paths=None, filelist=None, topk=None):
-        """Results in the order of the input: of files and folders, of a list, or (neither) of INFER.filelist. Where a connection is
+    def predict(self, paths=None, filelist=None, topk=None, collect=None):
+        """Results in the order of the input: of files and folders, of a list, or (neither) of INFER.filelist.
+        `collect(batch, probabilities)` sees each batch. Where a connection is
         lost, the samples not read by then have that as their error; raises RemoteError where nothing was."""
         reader, section = READERS[self.model.data], self.config.INFER
         if paths:
@@ -100,6 +101,8 @@ class Predictor:
         results = [None] * len(dataset)
         for batch in tqdm(loader.epoch(), total=len(loader), desc="infer", unit="batch", disable=None, leave=False):
             scores = views.probabilities(self.network.run, batch.feed, section)
+            if collect:
+                collect(batch, scores)
             for index, name, row in zip(batch.indices, batch.ids, scores, strict=True):
                 results[index] = self._result(name, row, topk or self.config.MODEL.topk)
         if loader.lost and not any(results):

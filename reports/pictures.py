@@ -8,26 +8,25 @@ from markupsafe import Markup
 
 SIDE = 112  # pixels of the longer side of a frame in a strip
 GAP = 3  # pixels between frames
+ROW = 5  # frames up to which a strip has one row
 QUALITY = 80
 
 
-def strip(frames: np.ndarray, count: int = 8, columns: int = 4, side: int = SIDE) -> bytes:
-    """JPEG of up to `count` frames spread evenly over a clip, in rows of `columns`, to be read like text.
+def strip(frames: np.ndarray, most: int = 8) -> bytes:
+    """JPEG of up to `most` frames spread evenly over a clip: up to five in a row, more in two rows of equal length.
 
     frames: RGB uint8 [T, H, W, 3].
     """
-    chosen = frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)]
-    height, width = chosen.shape[1:3]
-    scale = side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in chosen]
-    columns = min(columns, len(small))
-    rows = -(-len(small) // columns)
-    step_x, step_y = size[0] + GAP, size[1] + GAP
-    canvas = np.full((rows * step_y - GAP, columns * step_x - GAP, 3), 128, np.uint8)
-    for number, image in enumerate(small):
-        y, x = number // columns * step_y, number % columns * step_x
-        canvas[y : y + size[1], x : x + size[0]] = image
+    count = min(most, len(frames))
+    rows = 1 if count <= ROW else 2
+    columns = count // rows
+    chosen = frames[np.linspace(0, len(frames) - 1, rows * columns).round().astype(int)]
+    scale = SIDE / max(chosen.shape[1:3])
+    width, height = (max(1, round(size * scale)) for size in chosen.shape[2:0:-1])
+    canvas = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 128, np.uint8)
+    for number, frame in enumerate(chosen):
+        y, x = number // columns * (height + GAP), number % columns * (width + GAP)
+        canvas[y : y + height, x : x + width] = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     return jpeg(canvas)
 
 
