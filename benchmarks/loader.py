@@ -20,8 +20,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from data import landscape, make_clip
 
+from data import landscape, make_clip
 from datareader import ClipDataset, Loader
 from engine.configuration import configure
 from utils import cli

@@ -47,7 +47,6 @@ def our_steps(name, batch, folder):
     import logging
 
     from data import landscape, make_clip
-
     from engine.configuration import configure
     from engine.stop import StopRequest
     from engine.trainer import Trainer

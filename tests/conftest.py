@@ -1,4 +1,4 @@
-"""What every test shares: the network of two convolutions is registered, and memory is given back."""
+"""What every test shares: the network of two convolutions, groups for several test processes, and memory given back."""
 
 import gc
 
@@ -6,7 +6,18 @@ import pytest
 
 from support import tinynet
 
+FULL_SIZE = ("tests/models/", "tests/engine/test_exported.py", "tests/engine/test_every_form.py")  # gigabytes each
+
 tinynet.register()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file stay in one process, for they share fixtures; those of full-size networks in one process together,
+    which starts first, since memory is enough for one of them at a time."""
+    for item in items:
+        full_size = item.nodeid.startswith(FULL_SIZE)
+        item.add_marker(pytest.mark.xdist_group("full size" if full_size else item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: not item.nodeid.startswith(FULL_SIZE))
 
 
 @pytest.fixture(scope="module", autouse=True)

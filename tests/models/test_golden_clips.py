@@ -52,6 +52,7 @@ def test_forward(name, case, mode):
         assert float(loss) == pytest.approx(float(data["loss_f64"][0]), rel=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, case", CASES["train"])
 def test_training_step_in_double_precision(name, case):
     data = goldens.numbers(name, case)

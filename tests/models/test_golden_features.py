@@ -105,19 +105,7 @@ def test_stored_features_score_as_dequantised_ones(zoo):
     assert np.abs(scores(zoo, zoo.infer, feed) - scores(zoo, zoo.test, {**feed, **dequantised})).max() < 1e-5
 
 
-@pytest.mark.parametrize("case", goldens.cases("NEXTVLAD", "v18"))
-def test_stored_features_of_the_later_era(case):
-    data, graph, device = goldens.numbers("NEXTVLAD", case), build("NEXTVLAD", "test", raw=True), Device()
-    device.initialise(graph)
-    device.set(goldens.parameters("NEXTVLAD_v1.8.0"))
-    feed = {"length": data["lens"], "label": np.zeros((len(data["lens"]), 3862), np.float32)}
-    for feature, size in SIZES.items():
-        stored = goldens.rng(f"input/NEXTVLAD/{case}/{feature}").integers(0, 256, (sum(data["lens"]), size))
-        feed[feature] = padded(stored.astype(np.uint8), data["lens"])
-    (logits,) = device.run(graph, feed, [graph.logits])
-    assert goldens.relative_error(logits, data["logits_f32"]) < 2e-5
-
-
+@pytest.mark.slow
 def test_training_step_in_double_precision(zoo):
     for case in goldens.cases(zoo.name, "train"):
         check_training_step(zoo, case, goldens.numbers(zoo.name, case))

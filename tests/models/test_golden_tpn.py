@@ -173,6 +173,7 @@ def test_blocks(case, prepare):
         assert goldens.relative_error(found[name], data[f"full/{name}"]) < bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_training_step(case, prepare):
     data, meta, dtype, feed = load(case)

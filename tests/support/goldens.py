@@ -70,8 +70,11 @@ def numbers(model, case):
 
 
 def cases(model, kind):
-    """Names of the cases of a model whose name starts with `kind` (test, train, ...)."""
-    return sorted(path.stem.removeprefix(f"golden_{model}_") for path in FOLDER.glob(f"golden_{model}_{kind}*.npz"))
+    """Names of the cases of a model whose name starts with `kind` (test, train, ...); none is an error."""
+    found = sorted(path.stem.removeprefix(f"golden_{model}_") for path in FOLDER.glob(f"golden_{model}_{kind}*.npz"))
+    if not found:
+        raise LookupError(f"no golden_{model}_{kind}*.npz in {FOLDER}")
+    return found
 
 
 def relative_error(found, wanted):
