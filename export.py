@@ -7,7 +7,7 @@
 The folder needs neither weights nor config. docs/export.md says what is in it and how other programs use it.
 """
 
-from utils import cli
+from utils import cli, mindspore
 
 
 def parse(argv):
@@ -37,7 +37,8 @@ def parse(argv):
         metavar="PATH",
         help="a clip, a feature shard or a folder of them to compare the answers on; default: random numbers",
     )
-    return cli.arguments(parser, argv)
+    mindspore.add_export_flags(parser)
+    return mindspore.parse(parser, argv)
 
 
 def main(argv=None):
@@ -48,13 +49,17 @@ def main(argv=None):
     from engine.predictor import Trained
 
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"))
+    source = args.weights or args.resume or None
+    ask = "python export.py {flags} --weights=checkpoints/{name}_best"
+    model, config = configure(args.model_name, args.config, overrides, source, args.fallback, ask)
     if args.summary:
-        model, config = configure(args.model_name, args.config, overrides, args.weights)
         print(summary.line(model(config, "infer")))
         return 0
-    trained = Trained(args.model_name, args.config, args.weights, overrides, use_gpu=False)
-    folder = args.save_dir or f"exported/{trained.model.slug}"
-    difference = export(trained, folder, args.format, args.interface, [path for path in args.video_path if path])
+    trained = Trained(model.name, args.config, source, overrides, use_gpu=False)
+    folder = args.save_dir or args.file_name or f"exported/{trained.model.slug}"
+    difference = export(
+        trained, folder, args.file_format or args.format, args.interface, [path for path in args.video_path if path]
+    )
     cli.log.info("save inference model at %s", folder)
     cli.log.info("largest relative difference from the trained model: %.1e", difference)
     return 0

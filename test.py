@@ -6,12 +6,13 @@
 Exit status 1 says that some listed samples could not be read; the report names them.
 """
 
-from utils import cli
+from utils import cli, mindspore
 
 
 def parse(argv):
     parser = cli.Parser(prog="test.py", description=__doc__)
     cli.add_common(parser)
+    cli.add_devices(parser)
     parser.add_argument(
         "--weights", type=cli.given, help="checkpoint or weights to test, in any form; default: the released ones"
     )
@@ -23,31 +24,46 @@ def parse(argv):
     )
     parser.add_argument("--no_report", action="store_true", help="write tables only, no page with pictures")
     parser.add_argument("--log_interval", type=int, default=1, help="log every N batches, 0: never (default: 1)")
-    return cli.arguments(parser, argv)
+    mindspore.add_flags(parser)
+    parser.add_argument("--resume", type=cli.path, help="MindSpore's name of --weights; '' is none")
+    return mindspore.parse(parser, argv)
 
 
 def main(argv=None):
     args = parse(argv)
+    from dataset import layout
     from engine import evaluator
     from engine.configuration import choose_gpu, configure
+    from engine.distributed import spawn
     from engine.distributed.launch import joined
     from engine.graph import summary
+    from storage import addresses
     from storage.files import writable_folder
     from utils.config.reading import describe
 
     overrides = cli.overrides(args, (args.batch_size, "TEST.batch_size"))
-    model, config = configure(args.model_name, args.config, overrides, weights=args.weights)
+    source = args.weights or args.resume or None
+    if args.dataset_path:
+        overrides = {**layout.overrides(args.dataset_path, args.save_dir, ("val",)), **overrides}
+    ask = "python eval.py {flags} --weights=checkpoints/{name}_best"
+    model, config = configure(args.model_name, args.config, overrides, source, args.fallback, ask)
     if args.summary:
         print(summary.line(model(config, "test")))
         return 0
     writable_folder(args.save_dir, "--save_dir")
     use_gpu = choose_gpu(args.use_gpu)
+    devices = spawn.chosen(mindspore.devices(args), use_gpu)
+    if devices.count > 1:
+        return spawn.run(devices, addresses.join(args.save_dir, "log"))
+    spawn.select(args.device_id, use_gpu)
     with joined(use_gpu) as group:
         if group.first:
             print(describe(config, "test"))
-        _, unreadable = evaluator.test(
-            model, config, args.weights, use_gpu, args.log_interval, args.save_dir, group, not args.no_report
+        result, unreadable = evaluator.test(
+            model, config, source, use_gpu, args.log_interval, args.save_dir, group, not args.no_report
         )
+        if group.first and model.name == mindspore.MODEL:
+            print(f"accuracy:{{'acc':{result['top1'] / 100:.4f}}}")  # what scripts of MindSpore's StNet grep for
     return 1 if unreadable else 0
 
 

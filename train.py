@@ -7,12 +7,13 @@
 Every key of a config, with its meaning, is in configs/<model>.yaml. Flags may be spelt with `-` or `_`.
 """
 
-from utils import cli
+from utils import cli, mindspore
 
 
 def parse(argv):
     parser = cli.Parser(prog="train.py", description=__doc__)
     cli.add_common(parser)
+    cli.add_devices(parser)
     parser.add_argument("--learning_rate", type=float, help="base learning rate, instead of the config's")
     parser.add_argument(
         "--epoch", "--epoch_num", type=int, dest="epoch", help="number of epochs, instead of the config's"
@@ -63,13 +64,16 @@ def parse(argv):
     parser.add_argument("--profiler_path", type=cli.path, default="./", help="folder of the trace (default: ./)")
     for flag in ("--no_use_pyreader", "--no_memory_optimize"):
         parser.add_argument(flag, action="store_true", help="accepted for old scripts; has no effect")
-    return cli.arguments(parser, argv)
+    mindspore.add_flags(parser)
+    return mindspore.parse(parser, argv)
 
 
 def main(argv=None):
     args = parse(argv)
+    from dataset import layout
     from engine.configuration import choose_gpu, class_names, configure
-    from engine.distributed.launch import joined
+    from engine.distributed import spawn
+    from engine.distributed.launch import divisible, joined
     from engine.graph import summary
     from engine.trainer import Trainer
     from engine.weights import load as weights
@@ -85,7 +89,11 @@ def main(argv=None):
         (args.learning_rate, "TRAIN.learning_rate"),
         (fixed, "TRAIN.fix_random_seed"),
     )
-    model, config = configure(args.model_name, args.config, overrides, weights=args.resume)
+    if args.dataset_path:
+        overrides = {**layout.overrides(args.dataset_path, args.save_dir, ("train", "val")), **overrides}
+    model, config = configure(
+        args.model_name, args.config, overrides, args.resume or None, args.fallback, "python train.py {flags}"
+    )
     if args.summary:
         print(summary.line(model(config, "train")))
         return 0
@@ -99,6 +107,11 @@ def main(argv=None):
             weights.file_of(source, model.name)  # a missing one is noticed before a graph is built for it
     writable_folder(args.save_dir, "--save_dir")
     use_gpu = choose_gpu(args.use_gpu)
+    devices = spawn.chosen(mindspore.devices(args), use_gpu)
+    if devices.count > 1:
+        divisible(config.TRAIN, devices.count)
+        return spawn.run(devices, addresses.join(args.save_dir, "log"))
+    spawn.select(args.device_id, use_gpu)
     with joined(use_gpu) as group:
         if group.first:
             print(describe(config, "train"))

@@ -7,7 +7,7 @@ from datareader import lists
 from engine.checkpoints import files as checkpoint
 from engine.graph import compat
 from engine.weights import formats
-from models import find
+from models import MODELS, find
 from storage import addresses, cache
 from storage.files import parse_json
 from utils.config import reading as configs
@@ -19,11 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 KINETICS_NAMES = ROOT / "dataset" / "kinetics" / "kinetics400_names.txt"
 
 
-def configure(name=None, config=None, overrides=None, weights=None):
+def configure(name=None, config=None, overrides=None, weights=None, fallback=None, command=""):
     """(model class, configuration). Layers: shipped recipe < `config` file < `overrides` {'SECTION.key': value}.
 
     Without a `config`, a checkpoint given as `weights` brings the configuration it was trained with, and without a
-    `name` the file's MODEL.name decides. Raises ConfigError.
+    `name` the file's MODEL.name decides, else `fallback`. Raises ConfigError; where no model is said, its text lists them, each in
+    the `command` with its {name} and {flags}.
     """
     name = find(name).name if name else ""
     source, layer = config, configs.read(config) if config else {}
@@ -33,9 +34,12 @@ def configure(name=None, config=None, overrides=None, weights=None):
             source, layer = f"{weights} (its own configuration)", state["config"]
     overrides = configs.nested(overrides or {})
     named = configs.merge(layer, overrides).get("MODEL", {}).get("name")
+    if not name and not named and fallback:
+        log.info("no --model_name: %s, whose flags these are", fallback)
+        named = fallback
     if not name and not named:
         known = _without_configuration(weights) if isinstance(weights, str | Path) and not config else ""
-        raise ConfigError(f"which model? {known}give --model_name, for example --model_name=TSN")
+        raise ConfigError(f"which model? {known}give --model_name, for example --model_name=TSN{_commands(command)}")
     model = find(name or named)
     if named and find(named) is not model:
         raise ConfigError(f"config '{source or 'MODEL.name'}' is for '{named}', but --model_name says '{name}'")
@@ -45,6 +49,17 @@ def configure(name=None, config=None, overrides=None, weights=None):
     tree = configs.merge(recipe, *layers, {"MODEL": _decided_by(weights, model, overrides.get("MODEL", {}))})
     tree["MODEL"]["name"] = model.name
     return model, configs.validate(model.settings, tree, source or shipped, overrides, recipe)
+
+
+def _commands(command):
+    """A line for each model: `command` filled in."""
+    if not command:
+        return ""
+    flags = "--model_name={0.name} --config=configs/{0.slug}.yaml"
+    lines = [
+        f"{command.format(name=model.name, flags=flags.format(model))}    {model.title}" for model in MODELS.values()
+    ]
+    return "\n    ".join(["; the models:", *lines])
 
 
 def _decided_by(weights, model, overrides):

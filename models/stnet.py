@@ -6,7 +6,7 @@ Names and odd details (ReLU before batch norm, counter-made names) are those of 
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import paddle
 import paddle.nn.functional as F
@@ -17,18 +17,30 @@ from models.base import ClipModel
 from models.layers import resnet
 from models.layers.named import classifier, convolve, counted_batch_norm, parameter
 from models.names import mindspore
-from utils.config.clips import ClipConfig, ClipModelSection
+from utils.config.clips import ClipConfig, ClipModelSection, ClipTrainSection
 from utils.errors import WeightsError
 
 
 class StnetModelSection(ClipModelSection):
+    renamed: ClassVar[dict] = {"class_num": "num_classes", "T": "seg_num", "N": "seglen"}  # MindSpore's
     edition: Literal["paddle", "mindspore"] = Field(
         "paddle", description="whose StNet: paddle, or mindspore (denser, other pool edges); weights of either tell"
     )
 
 
+class StnetTrainSection(ClipTrainSection):
+    renamed: ClassVar[dict] = {
+        "num_epochs": "epoch",
+        "lr": "learning_rate",
+        "weight_decay": "l2_weight_decay",
+        "gamma": "learning_rate_decay",
+        "workers": "num_reader_threads",
+    }
+
+
 class StnetConfig(ClipConfig):
     MODEL: StnetModelSection = Field(default_factory=StnetModelSection)
+    TRAIN: StnetTrainSection = Field(default_factory=StnetTrainSection)
 
 
 def biased_conv(x, name, channels, kernel, groups=1):

@@ -61,8 +61,11 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 
     def parse_args(self, argv=None):
-        argv = sys.argv[1:] if argv is None else list(argv)
-        return super().parse_args([self._underscored(word) for word in argv])
+        return super().parse_args(self.spelt(argv))
+
+    def spelt(self, argv):
+        """The words of a command line (None: this program's), flags with underscores."""
+        return [self._underscored(word) for word in (sys.argv[1:] if argv is None else argv)]
 
     @staticmethod
     def _underscored(word):
@@ -84,7 +87,11 @@ def add_common(parser):
     """Flags of every driver."""
     parser.add_argument("--model_name", help="model to build, in any letter case")
     parser.add_argument(
-        "--config", type=path, help="YAML or old .txt file; default: the checkpoint's own, else configs/<model>.yaml"
+        "--config",
+        "--config_path",
+        type=path,
+        dest="config",
+        help="YAML or old .txt file; default: the checkpoint's own, else configs/<model>.yaml",
     )
     parser.add_argument("--use_gpu", type=boolean, help="True or False; default: a GPU if this Paddle can use one")
     parser.add_argument(
@@ -104,6 +111,16 @@ def add_common(parser):
         help="set any key of the config; may be repeated",
     )
     parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
+
+
+def add_devices(parser):
+    """The flag of the drivers that may run as several processes."""
+    parser.add_argument(
+        "--devices",
+        metavar="N|0,1,3|cpu:N",
+        help="number of GPUs, which of the visible ones, or processes on the CPU, each with its part of every batch "
+        "(default: all visible GPUs, else one process)",
+    )
 
 
 def overrides(args, *pairs):

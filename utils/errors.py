@@ -74,8 +74,10 @@ def nearest(word, known):
     return by_lower[found[0]] if found else None
 
 
-def unknown(kind, word, known):
-    """The sentence for a word that is not in `known`: "unknown model 'stnett'; did you mean 'STNET'? known: ...\""""
-    guess = nearest(word, known)
+def unknown(kind, word, known, renamed=None):
+    """The sentence for a word that is not in `known`: "unknown model 'stnett'; did you mean 'STNET'? known: ..."; `renamed` are
+    {old name: the one known}, where the nearest may be an old one."""
+    guess = nearest(word, [*known, *(renamed or {})])
+    guess = (renamed or {}).get(guess, guess)
     hint = f"; did you mean '{guess}'?" if guess else ";"
     return f"unknown {kind} '{word}'{hint} known: {', '.join(sorted(known))}"

@@ -11,8 +11,9 @@ import os
 import warnings
 import zlib  # noqa: F401  before Paddle: 2.6 carries a zlib of its own, which Python's would bind to, and crash
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _DEFAULTS = {
-    "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
+    "OMP_NUM_THREADS": str(CORES),
     "MKL_DEBUG_CPU_TYPE": "5",  # Paddle's bundled MKL takes a slow path on AMD otherwise; no effect on Intel
     "KMP_BLOCKTIME": "0",  # threads without work sleep at once: spinning takes the cores from those that decode
     "GLOG_minloglevel": "2",  # Paddle's C++ notices; errors still show
@@ -30,6 +31,7 @@ def _keep_freed_memory():
         mallopt(M_ARENA_MAX, 1)
 
 
+GIVEN = {name for name in _DEFAULTS if name in os.environ}  # what the user has set
 for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)
 if "MALLOC_ARENA_MAX" not in os.environ:

@@ -1,4 +1,4 @@
-"""Joining the processes that Paddle's launcher started: who is who, who died, and what each says at its end."""
+"""Joining the processes that a launcher started (Paddle's, or engine/distributed/spawn.py): who is who, who died, and what each says at its end."""
 
 import contextlib
 import faulthandler

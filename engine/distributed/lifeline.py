@@ -23,6 +23,7 @@ GREETING_SECONDS = 5.0  # after which who connects and says nothing is not one o
 LAST_WORDS_SECONDS = 5.0  # that a process which is done waits for the others'
 FAILED = 2  # exit status, as the drivers' for an error
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+PARENT = "ZOO_PARENT"  # in the environment: the process id of the parent that must be alive
 
 
 def die_with_parent():
@@ -31,9 +32,9 @@ def die_with_parent():
         return
     import ctypes
 
-    parent = os.getppid()
+    parent = int(os.environ.get(PARENT, os.getppid()))
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died between the two lines
+    if os.getppid() != parent:  # it died before the line above
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -38,9 +38,14 @@ def products(program, convolutions, matrices):
         yield kind, factor.shape, result.shape
 
 
+def gpu_count():
+    """How many CUDA devices the installed Paddle can use: those of this machine that CUDA_VISIBLE_DEVICES leaves."""
+    return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+
+
 def gpu_available():
     """Whether the installed Paddle can use a CUDA device of this machine."""
-    return paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    return gpu_count() > 0
 
 
 def place(use_gpu):

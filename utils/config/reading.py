@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from storage import addresses
+from utils.config import mindspore
 from utils.config.schema import MODES
 from utils.errors import ConfigError, ObjectError, nearest, public, unknown
 
@@ -65,7 +66,16 @@ def read(path):
     try:
         with addresses.reading(path) as file:
             text = file.read_text(encoding="utf-8-sig")
-        return _from_yaml(text) if addresses.suffix(path) in (".yaml", ".yml") else _from_ini(text)
+        if addresses.suffix(path) == ".py":
+            mindspore.refuse_program(path)
+        if addresses.suffix(path) not in (".yaml", ".yml"):
+            return _from_ini(text)
+        tree = _document(text)
+        if not mindspore.is_flat(tree):
+            return _from_yaml(tree)
+        layer, _, notice = mindspore.sections(tree)
+        log.info("config '%s' has MindSpore's keys: %s", path, notice)
+        return _from_yaml(layer)
     except ObjectError as error:
         raise ConfigError(f"config {error}") from error
     except yaml.MarkedYAMLError as error:
@@ -112,8 +122,21 @@ class _Strict(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _from_yaml(text):
-    tree = yaml.load(text, _Strict) or {}  # a SafeLoader
+def flags(path):
+    """{flag: value} that a flat file of MindSpore's keys gives; none for any other, and for one that cannot be read."""
+    try:
+        tree = _document(Path(path).read_text(encoding="utf-8-sig")) if path.endswith((".yaml", ".yml")) else {}
+        return mindspore.sections(tree)[1] if mindspore.is_flat(tree) else {}
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):  # `read` says what is wrong
+        return {}
+
+
+def _document(text):
+    """The first document of a YAML file; MindSpore's have a second and a third, with help texts."""
+    return next(iter(yaml.load_all(text, _Strict)), None) or {}  # a SafeLoader
+
+
+def _from_yaml(tree):
     if not isinstance(tree, dict) or not all(isinstance(keys, dict | None) for keys in tree.values()):
         raise ValueError("expected sections (MODEL, TRAIN, VALID, TEST, INFER) of `key: value` lines")
     return {
@@ -219,7 +242,8 @@ def _sentence(schema, item, recipe):
     if kind == "extra_forbidden" and len(location) == 1:
         return unknown("section", dotted, schema.model_fields)
     if kind == "extra_forbidden":
-        return unknown(f"key in {location[0]}", location[1], schema.model_fields[location[0]].annotation.model_fields)
+        section = schema.model_fields[location[0]].annotation
+        return unknown(f"key in {location[0]}", location[1], section.model_fields, section.renamed)
     message = item["msg"].removeprefix("Value error, ")
     if not location:
         return message
