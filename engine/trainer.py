@@ -78,7 +78,8 @@ class Trainer:
         if getattr(config.TRAIN, "class_weights", "none") == "balanced":
             self.model.class_weights = balanced(self.train_data.items, config)
         self.device = Device(use_gpu)
-        self.graph = Graph(self.model, training=True, group=self.group, pieces=config.TRAIN.accumulate_steps, amp=amp)
+        pieces = config.TRAIN.accumulate_steps
+        self.graph = Graph(self.model, training=True, group=self.group, pieces=pieces, amp=amp, use_gpu=use_gpu)
         self._check_prefixes()
         self.valid_graph = Graph(model_class(config, "valid", self.group.world)) if self.valid_data else None
         self.epoch, self.batch, self.best, self.history = 0, 0, None, []

@@ -12,6 +12,7 @@ from paddle.nn.initializer import KaimingNormal, KaimingUniform, Normal
 from pydantic import Field, PositiveInt, model_validator
 
 from models.features import FeatureModel, dropout, l2_normalize
+from models.layers import precision
 from models.layers.named import linear, parameter
 from utils.config.features import FeatureConfig, FeatureListSection
 
@@ -44,9 +45,9 @@ def cluster(x, name, units):
     spread = Normal(0.0, units**-0.25)
     scale = parameter(f"{name}.shift_w", [units], spread)
     shift = parameter(f"{name}.shift_b", [units], spread)
-    scores = paddle.matmul(x, paddle.reshape(keys, [units, size]), transpose_y=True) + bias
+    scores = precision.matmul(x, paddle.reshape(keys, [units, size]), transpose_y=True) + bias
     attention = F.softmax(scores, axis=1)  # [B, T, units]
-    pooled = paddle.matmul(attention, x, transpose_x=True)  # [B, units, D]
+    pooled = precision.matmul(attention, x, transpose_x=True)  # [B, units, D]
     pooled = pooled * paddle.reshape(scale, [units, 1]) + paddle.reshape(shift, [units, 1])
     pooled = l2_normalize(pooled, axis=2) / math.sqrt(units)
     return paddle.reshape(pooled, [-1, units * size])

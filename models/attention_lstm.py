@@ -52,7 +52,7 @@ def lstm(x, number, projection, size, training):
     into, into_bias = fc_parameters(projection, x.shape[-1], 4 * size)
     # The two biases of a gate are added once, not to every frame.
     bias = bias + paddle.concat([into_bias, paddle.zeros([3 * size], bias.dtype)])
-    return peephole_lstm(paddle.matmul(x, into), weight, bias, training)
+    return peephole_lstm(precision.matmul(x, into), weight, bias, training)
 
 
 def reversal(mask, length):
@@ -76,7 +76,7 @@ def encode(x, length, number, embedding, size, drop_rate, training):
     scores = precision.widened(fc(x, first + 3, 1)).squeeze(2)  # [B, T]; -1e30 is none of fp16's numbers
     scores = paddle.where(mask, scores, paddle.full_like(scores, -1e30))
     attention = paddle.unsqueeze(F.softmax(scores, axis=1), 1)  # [B, 1, T], zeros in the padding
-    return paddle.matmul(attention, x).squeeze(1)
+    return precision.matmul(attention, x).squeeze(1)
 
 
 def attention_lstm(features, length, keys, training):

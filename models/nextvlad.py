@@ -13,6 +13,7 @@ from paddle.regularizer import L2Decay
 from pydantic import Field, model_validator
 
 from models.features import FeatureModel, dequantise, dropout, l2_normalize, real_frames
+from models.layers import precision
 from models.layers.named import counted_batch_norm, linear, parameter
 from utils.config.features import FeatureConfig, FeatureModelSection, FeatureTrainSection, read_eigenvalues
 
@@ -97,12 +98,12 @@ def describe(x, rows, mask, name, norms, clusters, groups, expansion, training):
     attention = F.sigmoid(
         linear(x, weight(f"{name}_fc_group_attention_w", wide, groups), zeros(f"{name}_fc_group_attention_b", groups))
     )
-    assignment = paddle.matmul(x, weight(f"{name}_cluster_weights", wide, groups * clusters))
+    assignment = precision.matmul(x, weight(f"{name}_cluster_weights", wide, groups * clusters))
     assignment = counted_batch_norm(assignment, norms[0], training)
     assignment = F.softmax(paddle.reshape(assignment, [-1, groups, clusters]))
     assignment = padded(assignment * paddle.unsqueeze(attention, 2), rows, mask, clusters)
     centres = weight(f"{name}_cluster_weights2", clusters, part)
-    vlad = paddle.matmul(padded(x, rows, mask, part), assignment, transpose_x=True)  # [B, part, clusters]
+    vlad = precision.matmul(padded(x, rows, mask, part), assignment, transpose_x=True)  # [B, part, clusters]
     vlad = vlad - assignment.sum(axis=1, keepdim=True) * paddle.transpose(centres, [1, 0])
     vlad = paddle.reshape(l2_normalize(vlad, axis=1), [-1, part * clusters])
     return counted_batch_norm(vlad, norms[1], training)
@@ -111,9 +112,9 @@ def describe(x, rows, mask, name, norms, clusters, groups, expansion, training):
 def gated(x, reduction, training):
     """Context gating: [B, H] -> [B, H], each element scaled by what the others say."""
     size = x.shape[1]
-    gate = paddle.matmul(x, weight("gating_fc1_weights", size, size // reduction))
+    gate = precision.matmul(x, weight("gating_fc1_weights", size, size // reduction))
     gate = F.relu(counted_batch_norm(gate, "batch_norm_5", training))
-    return x * F.sigmoid(paddle.matmul(gate, weight("gating_fc2_weights", size // reduction, size)))
+    return x * F.sigmoid(precision.matmul(gate, weight("gating_fc2_weights", size // reduction, size)))
 
 
 def nextvlad(rgb, audio, length, keys, l2_penalty, training):
@@ -124,7 +125,7 @@ def nextvlad(rgb, audio, length, keys, l2_penalty, training):
     video = describe(rgb, rows, mask, "video", ("batch_norm_0", "batch_norm_1"), *layer)
     sound = describe(audio, rows, mask, "audio", ("batch_norm_2", "batch_norm_3"), *layer)
     x = dropout(paddle.concat([video, sound], axis=1), keys.drop_rate, training)
-    x = paddle.matmul(x, weight("hidden1_fc_weights", x.shape[1], keys.hidden_size))
+    x = precision.matmul(x, weight("hidden1_fc_weights", x.shape[1], keys.hidden_size))
     x = gated(counted_batch_norm(x, "batch_norm_4", training), keys.gating_reduction, training)
     decay = L2Decay(l2_penalty)
     return linear(

@@ -32,19 +32,19 @@ class Graph:
 
     `raw` feeds what the reader delivers (uint8), otherwise the network's float inputs; `shape` goes to the model's
     `inputs` (clips: size, segments). In training the processes of `group` average their gradients, and a batch goes through in
-    `pieces` equal parts; `amp` is None, "bf16" or "fp16". Attributes: `feeds` (names), `inputs` {name: value}, `logits`,
+    `pieces` equal parts; `amp` is None, "bf16" or "fp16", for the device that `use_gpu` says. Attributes: `feeds` (names), `inputs` {name: value}, `logits`,
     `probabilities`, `loss` (None in infer), `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`,
     `optimizer`, `stop`.
     """
 
-    def __init__(self, model, raw=True, training=False, group=None, pieces=1, amp=None, **shape):
+    def __init__(self, model, raw=True, training=False, group=None, pieces=1, amp=None, use_gpu=False, **shape):
         paddle.enable_static()
         self.program, self.startup = paddle.static.Program(), paddle.static.Program()
         with paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
             self.inputs = model.inputs(raw, **shape)
             self.feeds = list(self.inputs)
             inputs = model.prepare(self.inputs) if raw else self.inputs
-            with tuning.applied(model.tuning() if training else tuning.Tuning()), precision.applied(amp):
+            with tuning.applied(model.tuning() if training else tuning.Tuning()), precision.applied(amp, use_gpu):
                 outputs = model.network(inputs, training)
             if amp:
                 outputs = tuple(map(_widened, outputs)) if isinstance(outputs, tuple) else _widened(outputs)

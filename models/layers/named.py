@@ -79,7 +79,7 @@ def counted_batch_norm(x, name, training):
 
 def linear(x, weight, bias):
     """x [.., in] times `weight` [in, out], plus `bias` [out] unless it is None."""
-    y = paddle.matmul(x, weight)
+    y = precision.matmul(x, weight)
     return y if bias is None else y + bias
 
 
