@@ -97,7 +97,7 @@ def main(argv=None):
         print(report.text(result, min(args.infer_topk, predictor.config.MODEL.topk)))
     failed = sum("error" in result for result in results)
     if args.report or len(results) <= UNASKED and not args.no_report:
-        paths = write_page(args, predictor, results, sheet) + paths
+        paths = [*(write_page(args, predictor, results, sheet) or []), *paths]
     cli.log.info("[INFER] infer finished. classified %d of %d", len(results) - failed, len(results))
     cli.log.info("written: %s", ", ".join(map(str, paths)))
     return 1 if failed else 0
@@ -114,7 +114,7 @@ def write_page(args, predictor, results, sheet):
         command=page.command(),
         weights=str(args.exported or args.weights or f"the released ones of {predictor.model.name}"),
     )
-    return page.last("page", lambda: inference.write(args.save_dir, predictor.model.name, results, sheet, facts))
+    return page.attempt("page", lambda: inference.write(args.save_dir, predictor.model.name, results, sheet, facts))
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ def _report(model, config, source, metric, written, loader, save_dir, pages):
             weights=str(source or f"the released ones of {model.name}"),
             filelist=str(config.TEST.filelist),
         )
-        paths = page.last("report", partial(_page, save_dir, model.name, written, names, result, metric, facts)) + paths
+        write = partial(_page, save_dir, model.name, written, names, result, metric, facts)
+        paths = [*(page.attempt("report", write) or []), *paths]
     log.info("scored %d of %d\n%s", scored, len(dataset), report.table(_scores(result, scored)))
     log.info("written: %s", ", ".join(map(str, paths)))
     return result

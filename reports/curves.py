@@ -10,6 +10,8 @@ from reports.plots import BLUE, COLOURS, GREY, ORANGE, drawing, labels, png
 SCORES = {"top1": "top-1 accuracy (%)", "gap": "GAP"}
 """The score by which the best epoch is chosen, by its key in a history, and what it is called."""
 
+WIDE = 50  # ratio of the largest to the smallest loss from which the scale is logarithmic
+
 
 def score_key(history: list[dict]) -> str:
     """The key of the main score of a history: top1 of clips, gap of features; "" of neither."""
@@ -45,6 +47,11 @@ def draw_loss(axes, history: list[dict], best: dict | None) -> None:
     """Loss in training and in validation."""
     axes.set_title("loss")
     _lines(axes, history, [("loss", "training", BLUE), ("valid_loss", "validation", ORANGE)])
+    values = [value for key in ("loss", "valid_loss") for value in points(history, key)[1]]
+    if values and min(values) > 0 and max(values) > WIDE * min(values):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")  # the default one writes 10^2 as mathematics
+        axes.yaxis.set_minor_formatter("")
     _mark(axes, best)
 
 
@@ -63,6 +70,7 @@ def draw_rate(axes, history: list[dict], best: dict | None) -> None:
     """Learning rate of the last step of each epoch."""
     axes.set_title("learning rate")
     _lines(axes, history, [("lr", "learning rate", BLUE)])
+    axes.set_ylim(bottom=0)
 
 
 def draw_time(axes, history: list[dict], best: dict | None) -> None:

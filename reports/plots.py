@@ -191,3 +191,12 @@ def score_histogram(scores: np.ndarray, hits: np.ndarray) -> bytes:
         axes.set(xlim=(0, 1), xlabel="score of a predicted label", ylabel="labels")
         _legend_above(axes)
         return png(figure)
+
+
+def lengths(frames: np.ndarray) -> bytes:
+    """Histogram of the lengths of clips, in frames."""
+    with drawing(5.2, 3.0) as (figure, axes):
+        axes.hist(frames, min(30, max(5, len(frames) // 4)), color=BLUE, edgecolor="white")
+        axes.set(xlabel="frames of a clip", ylabel="clips")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        return png(figure)

@@ -68,8 +68,8 @@ def write_png(path: str | Path, data: bytes) -> str | Path:
     return write_file(path, lambda file: file.write(data), mode="wb")
 
 
-def last(what: str, write: Callable[[], list]) -> list:
-    """The paths of `write()`, which makes pictures and pages: the last step of a run.
+def attempt(what: str, write: Callable[[], list]) -> list | None:
+    """The paths of `write()`, which makes pictures and pages: the last step of a run. None where that failed.
 
     Nothing that goes wrong with them may cost a result, so every error becomes one line in the log, and none is raised.
     """
@@ -77,13 +77,15 @@ def last(what: str, write: Callable[[], list]) -> list:
         return write()
     except Exception as error:
         log.warning("no %s was made: %s: %s", what, type(error).__name__, printable(error))
-        return []
+        return None
 
 
 def command(arguments: list[str] | None = None) -> str:
     """The command line of this process as it can be typed again, without secrets in addresses."""
-    words = sys.argv if arguments is None else arguments
-    return public(shlex.join(["python", os.path.basename(words[0]), *words[1:]])) if words else ""
+    words = list(sys.argv if arguments is None else arguments)
+    module = getattr(sys.modules["__main__"], "__spec__", None)  # set by `python -m`
+    program = ["-m", module.name] if module and arguments is None else [os.path.basename(words[0])]
+    return public(shlex.join(["python", *program, *words[1:]]))
 
 
 def versions() -> list[tuple[str, str]]:

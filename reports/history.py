@@ -1,0 +1,111 @@
+"""What a training leaves while it runs: a row an epoch, a line of values a log line, a picture after every validation.
+
+    <MODEL>_results.csv   a row an epoch, written anew from the history of the checkpoint: it has each epoch once, in order
+    <MODEL>_log.jsonl     every log line as values, appended; a resumed run drops what lies after its checkpoint
+    <MODEL>_results.png   curves
+Nothing that goes wrong here ends a training.
+"""
+
+import json
+from pathlib import Path
+
+from reports import curves
+from reports.dashboards import Dashboard
+from reports.pages import page
+from reports.tables import write_csv, write_file
+from storage import addresses
+
+FIRST = ("epoch", "step", "lr", "loss")
+LAST = ("samples_per_second", "data_share", "seconds_per_step", "seconds")
+
+
+def columns(history: list[dict]) -> list[str]:
+    """Keys of the rows in the order of results.csv: place and rate, loss and scores, of validation, speed."""
+    keys = list(dict.fromkeys(key for row in history for key in row))
+    scores = [key for key in keys if key not in FIRST + LAST]
+    scores.sort(key=lambda key: key.startswith("valid_"))
+    return [key for key in FIRST if key in keys] + scores + [key for key in LAST if key in keys]
+
+
+class Journal:
+    """Writes the files of a training in `folder`, which may be an address. `log_dir`: also for dashboards.
+
+    Only process 0 has one. Raises ConfigError where the package for `log_dir` is not installed.
+    """
+
+    def __init__(self, folder: str | Path, model: str, log_dir: str | Path | None = None):
+        self.folder, self.model = folder, model
+        self.dashboard = Dashboard(log_dir) if log_dir else None
+        self.lines, self.broken = [], False
+
+    def path(self, name: str) -> str | Path:
+        """The path of one of the files, by what follows the model's name."""
+        return addresses.join(self.folder, f"{self.model}_{name}")
+
+    def start(self, step: int) -> None:
+        """Keep the lines of an earlier run up to `step`, the steps done, and drop the others and what is no whole line."""
+        if self.dashboard:
+            self.dashboard.start(step)
+        self.lines = list(self._earlier(step)) if step else []
+        self._safely("log file of values", self._rewrite)
+
+    def _earlier(self, step):
+        path = self.path("log.jsonl")
+        if not addresses.exists(path):
+            return
+        with addresses.reading(path) as copy, open(copy, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                values = _parsed(line)
+                if values is not None and values["step"] < step:
+                    yield line.rstrip("\n")
+
+    def _rewrite(self):
+        text = "".join(f"{line}\n" for line in self.lines)
+        return [write_file(self.path("log.jsonl"), lambda file: file.write(text))]
+
+    def line(self, values: dict) -> None:
+        """A log line of a step: {"epoch", "batch", "step", "loss", ...}."""
+        if self.dashboard:
+            self.dashboard.add("train", values, values["step"])
+        self._safely("log file of values", lambda: self._append(json.dumps(values)))
+
+    def _append(self, line):
+        if addresses.is_remote(self.folder):  # objects cannot be appended to: it is uploaded once an epoch
+            self.lines.append(line)
+            return []
+        with open(self.path("log.jsonl"), "a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+        return []
+
+    def epoch(self, history: list[dict], best: dict | None) -> None:
+        """An epoch is over: its row, its curves. `history`: all epochs so far; `best`: {"epoch", "value"}."""
+        keys, row = columns(history), history[-1]
+        rows = [[each.get(key, "") for key in keys] for each in history]
+        self._safely("results.csv", lambda: [write_csv(self.path("results.csv"), keys, rows)])
+        if addresses.is_remote(self.folder):
+            self._safely("log file of values", self._rewrite)
+        if any(key.startswith("valid_") for key in row):
+            self._safely("curves", lambda: [page.write_png(self.path("results.png"), curves.overview(history, best))])
+        if self.dashboard:
+            valid = {key.removeprefix("valid_"): row[key] for key in row if key.startswith("valid_")}
+            self.dashboard.add("valid", valid, row.get("step", row["epoch"]))
+
+    def _safely(self, what, write):
+        """Write unless that failed before: a full disk is said once, not at every line."""
+        if not self.broken:
+            self.broken = page.attempt(what, write) is None
+
+    def close(self) -> None:
+        """The training is over."""
+        if self.dashboard:
+            self.dashboard.close()
+
+
+def _parsed(line):
+    """The values of a line, or None of half a line and of what is no line of ours."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    whole = line.endswith("\n") and isinstance(values, dict) and isinstance(values.get("step"), int)
+    return values if whole else None
