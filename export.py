@@ -43,6 +43,11 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
+    if args.list_weights:
+        from engine.weights import released
+
+        print(released.listing(args.model_name))
+        return 0
     from engine.configuration import configure
     from engine.export.write import export
     from engine.graph import summary

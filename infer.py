@@ -54,6 +54,11 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
+    if args.list_weights:
+        from engine.weights import released
+
+        print(released.listing(args.model_name))
+        return 0
     from datareader import lists
     from engine import Predictor
     from engine.configuration import configure
@@ -63,7 +68,7 @@ def main(argv=None):
     from reports.pages.inference import MOST, UNASKED, Sheet
     from storage import addresses
     from storage.files import writable_folder
-    from utils.config.reading import describe
+    from utils.config.messages import describe
 
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
     if args.exported:

@@ -31,6 +31,11 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
+    if args.list_weights:
+        from engine.weights import released
+
+        print(released.listing(args.model_name))
+        return 0
     from dataset import layout
     from engine import evaluator
     from engine.configuration import choose_gpu, configure
@@ -39,7 +44,7 @@ def main(argv=None):
     from engine.graph import summary
     from storage import addresses
     from storage.files import writable_folder
-    from utils.config.reading import describe
+    from utils.config.messages import describe
 
     overrides = cli.overrides(args, (args.batch_size, "TEST.batch_size"))
     source = args.weights or args.resume or None

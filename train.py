@@ -70,6 +70,11 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
+    if args.list_weights:
+        from engine.weights import released
+
+        print(released.listing(args.model_name))
+        return 0
     from dataset import layout
     from engine.configuration import choose_gpu, class_names, configure
     from engine.distributed import spawn
@@ -79,7 +84,7 @@ def main(argv=None):
     from engine.weights import load as weights
     from storage import addresses
     from storage.files import writable_folder
-    from utils.config.reading import describe
+    from utils.config.messages import describe
 
     fixed = args.fix_random_seed if args.fix_random_seed is not None else args.enable_ce
     overrides = cli.overrides(

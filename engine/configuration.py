@@ -6,17 +6,54 @@ from pathlib import Path
 from datareader import lists
 from engine.checkpoints import files as checkpoint
 from engine.graph import compat
-from engine.weights import formats
+from engine.weights import formats, released
 from models import MODELS, find
-from storage import addresses, cache
+from storage import addresses
 from storage.files import parse_json
 from utils.config import reading as configs
-from utils.errors import ConfigError, ObjectError
+from utils.errors import ConfigError, ObjectError, nearest
 
 log = logging.getLogger("zoo")
 
 ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ROOT / "configs"
 KINETICS_NAMES = ROOT / "dataset" / "kinetics" / "kinetics400_names.txt"
+RENAMED = {"tpn_kinetics400": "tpn"}  # file names of other editions -> the shipped file's stem
+
+
+def read_config(path: str | Path) -> configs.Layer:
+    """{section: {key: value}} of a `.yaml`/`.yml` file or of an old INI file (any other ending). Raises ConfigError."""
+    path = _locate(path)
+    try:
+        with addresses.reading(path) as copy, open(copy, "rb") as file:
+            data = file.read(configs.MAX_BYTES + 1)
+    except ObjectError as error:
+        raise ConfigError(f"config {error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"config '{path}' cannot be read: {reason}") from error
+    return configs.parse(data, path, addresses.suffix(path))
+
+
+def _locate(path):
+    """The file that `path` means: itself, its sibling with another ending, or the shipped file of that name."""
+    if addresses.is_remote(path) or Path(path).is_file():
+        return path
+    path = Path(path)
+    if path.is_dir():
+        found = [entry.name for entry in path.iterdir() if entry.suffix in (".yaml", ".yml", ".txt")]
+        inside = nearest("clips.yaml", found)
+        hint = f", such as '{path / inside}'" if inside else ""
+        raise ConfigError(f"--config '{path}' is a folder; give a file in it{hint}")
+    stem = RENAMED.get(path.stem, path.stem)
+    for folder in (path.parent, SHIPPED):
+        for ending in (".yaml", ".yml", ".txt"):
+            candidate = folder / f"{stem}{ending}"
+            if candidate.is_file():
+                log.info("config '%s' does not exist; using '%s'", path, candidate)
+                return candidate
+    known = ", ".join(sorted(str(found.relative_to(SHIPPED)) for found in SHIPPED.rglob("*.yaml")))
+    raise ConfigError(f"--config '{path}' does not exist; shipped in configs/: {known}")
 
 
 def configure(name=None, config=None, overrides=None, weights=None, fallback=None, command=""):
@@ -27,7 +64,7 @@ def configure(name=None, config=None, overrides=None, weights=None, fallback=Non
     the `command` with its {name} and {flags}.
     """
     name = find(name).name if name else ""
-    source, layer = config, configs.read(config) if config else {}
+    source, layer = config, read_config(config) if config else {}
     if not config and isinstance(weights, str | Path):
         state = checkpoint.state_of(checkpoint.resolve(weights, name))
         if state and "config" in state:
@@ -43,9 +80,9 @@ def configure(name=None, config=None, overrides=None, weights=None, fallback=Non
     model = find(name or named)
     if named and find(named) is not model:
         raise ConfigError(f"config '{source or 'MODEL.name'}' is for '{named}', but --model_name says '{name}'")
-    shipped = configs.SHIPPED / f"{model.slug}.yaml"
-    layers = (configs.modern(model.settings, each, source or shipped) for each in (layer, overrides))
-    recipe = configs.read(shipped) if shipped.is_file() else {}  # the defaults of its settings then
+    shipped = SHIPPED / f"{model.slug}.yaml"
+    layers = (configs.apply_renames(model.settings, each, source or shipped) for each in (layer, overrides))
+    recipe = read_config(shipped) if shipped.is_file() else {}  # the defaults of its settings then
     tree = configs.merge(recipe, *layers, {"MODEL": _decided_by(weights, model, overrides.get("MODEL", {}))})
     tree["MODEL"]["name"] = model.name
     return model, configs.validate(model.settings, tree, source or shipped, overrides, recipe)
@@ -71,7 +108,7 @@ def _decided_by(weights, model, overrides):
     else:
         state = checkpoint.state_of(checkpoint.resolve(weights, model.name))
         keys = (state or {}).get("config", {}).get("MODEL", {})
-        local = None if state or cache.is_object(weights) else cache.fetch(weights)
+        local = None if state or addresses.in_bucket(weights) else released.fetch(weights)
         found = {key: keys[key] for key in model.of_weights if key in keys}
         if local and local.is_file():
             found = model.implied(formats.names_in(local))
@@ -83,8 +120,8 @@ def _decided_by(weights, model, overrides):
 
 def _without_configuration(weights):
     """What to say of weights that do not tell their model. Raises WeightsError where they are not there."""
-    if not cache.is_object(weights):
-        formats.found(cache.fetch(weights))
+    if not addresses.in_bucket(weights):
+        formats.found(released.fetch(weights))
     return f"'{weights}' does not say (checkpoints of this zoo do); "
 
 

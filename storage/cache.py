@@ -1,177 +1,166 @@
-"""Weights by path or address, and the released ones by model name, in the cache that the old zoo used."""
+"""Local copies of remote objects, in a folder of bounded size; and downloads to a place of one's own.
 
+The folder (ZOO_CACHE, ~/.paddle/remote) holds up to ZOO_CACHE_GB (20) gigabytes, and what is in use. Each run asks once for
+each object whether it has changed. Threads and processes that want the same object fetch it once. Least recently used
+files are evicted first.
+"""
+
+import contextlib
 import hashlib
-import logging
 import os
 import urllib.parse
-import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from filelock import FileLock
 
-from storage import addresses, transfer
-from utils.errors import ConfigError, ObjectError, RemoteError, WeightsError
+from storage import transfer
+from storage.limits import Facts, setting
+from utils.errors import ConfigError, ObjectError
 
-log = logging.getLogger("zoo")
+try:
+    import fcntl
+except ImportError:  # Windows, which never removes a file that is open
+    fcntl = None
 
-CACHE = Path("~/.paddle/weights")  # of every release of the old zoo
-HOST = "https://paddlemodels.bj.bcebos.com/video_classification/"
+__all__ = ["cached", "download", "facts", "folder", "forget", "make_room", "pinned", "under_home"]
 
-
-class Release(NamedTuple):
-    """Published weights: newest file, names under which any release of the old zoo cached them, class count, score."""
-
-    file: str
-    cached: tuple
-    classes: int
-    score: str
-
-    @property
-    def url(self):
-        return HOST + self.file
+FOLDER, LIMIT = "~/.paddle/remote", 20.0  # gigabytes
+STALE_PART = 24 * 3600  # seconds after which an unfinished copy may be removed
+_facts: dict[str, Facts] = {}
+_fetched = [0]  # bytes since the folder was last looked through
 
 
-def _release(name, directory, classes, score):
-    return Release(f"{name}.pdparams", (f"{name}.pdparams", f"{name}_final.pdparams", directory), classes, score)
-
-
-RELEASED = {
-    "TSN": _release("TSN", "tsn_kinetics", 400, "Kinetics-400 top-1 0.66 with 3 segments, 0.67 with 7"),
-    "STNET": _release("STNET", "stnet_kinetics", 400, "Kinetics-400 top-1 0.69 with 25 segments of 5 frames at 256"),
-    "AttentionCluster": _release(
-        "AttentionCluster", "attention_cluster_youtube8m", 3862, "YouTube-8M Hit@1 0.87, PERR 0.78, GAP 0.84"
-    ),
-    "AttentionLSTM": _release(
-        "AttentionLSTM", "attention_lstm_youtube8m", 3862, "YouTube-8M Hit@1 0.8885, PERR 0.8012, GAP 0.8594"
-    ),
-    "NEXTVLAD": _release("NEXTVLAD", "nextvlad_youtube8m", 3862, "YouTube-8M Hit@1 0.8960, PERR 0.8132, GAP 0.8709"),
-}
-RESNET50 = Release(
-    "ResNet50_pretrained.tar.gz",
-    ("ResNet50_pretrained", "ResNet50_pretrained.tar.gz"),
-    1000,
-    "ImageNet backbone, for --pretrain",
-)
-
-
-def is_object(spec):
-    """Whether weights are at an address where a checkpoint may lie too, file by file: `s3://` or `gs://`."""
-    return str(spec).partition("://")[0].lower() in transfer.BACKENDS and addresses.is_remote(spec)
-
-
-def fetch(spec):
-    """The local path of weights given as a path or an address; `#sha256=<hex>` behind an `http(s)://` one is checked.
-
-    What such an address holds is fetched once, and kept under its file name and a digest of the address. Raises WeightsError.
-    """
-    text = os.fspath(spec)
-    parts = urllib.parse.urlsplit(text)
-    if "://" not in text:
-        return Path(text).expanduser()
-    if parts.scheme == "file":
-        return Path(urllib.request.url2pathname(parts.path))
+def under_home(path: str | Path) -> Path:
+    """`path` with `~` replaced by the home folder. Raises ConfigError where there is none."""
     try:
-        if is_object(text):
-            return addresses.local(text)
-        transfer.scheme(text)
-    except (ConfigError, ObjectError) as error:
-        raise WeightsError(f"weights {error}") from error
-    url, digest = text.partition("#")[0], parts.fragment.removeprefix("sha256=")
-    name = Path(urllib.parse.unquote(parts.path)).name or "weights"
-    target = CACHE.expanduser() / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
-    return target if target.exists() else download(url, target, digest)
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"'{path}': this user has no home folder; set the environment variable HOME (or ZOO_CACHE for the cache of "
+            "remote files)"
+        ) from error
 
 
-def released(name):
-    """Path of the released weights of model `name`, fetched unless some release of the old zoo has cached them."""
-    return _cached_or_fetched(RELEASED[name], f"weights of {name}")
+def folder() -> Path:
+    """The folder of the cache."""
+    return under_home(os.environ.get("ZOO_CACHE") or FOLDER)
 
 
-def resnet50():
-    """Path of the released ImageNet ResNet-50, likewise."""
-    return _cached_or_fetched(RESNET50, "pretrain weights of ResNet50")
+def facts(address: str) -> Facts:
+    """The Facts of an address, asked for once in a run. Raises ObjectError, RemoteError."""
+    if address not in _facts:
+        _facts[address] = transfer.facts(address)
+    return _facts[address]
 
 
-def listing(names):
-    """Lines that say what was released for models, whether it is cached, and how it scored."""
-    rows = [(known, RELEASED.get(known)) for known in names]
-    lines = []
-    for title, release in [*rows, ("ResNet-50 (for --pretrain of models that see clips)", RESNET50)]:
-        if release is None:
-            lines.append(f"{title}: no weights were released; train it, or give your own with --weights")
-            continue
-        path = _cached(release)
-        lines += [
-            f"{title}: {release.url}",
-            f"    {release.classes} classes, {release.score}",
-            f"    cached: {path}" if path else f"    not cached; would be kept at {CACHE.expanduser() / release.file}",
-        ]
-    return "\n".join(lines)
+def forget(address: str | None = None) -> None:
+    """Ask anew for the facts of an address that was written to, or, without one, of all."""
+    if address is None:
+        _facts.clear()
+    else:
+        _facts.pop(str(address), None)
 
 
-def _cached(release):
-    return next((path for path in (CACHE.expanduser() / name for name in release.cached) if path.exists()), None)
+@contextlib.contextmanager
+def cached(address: str) -> Iterator[Path]:
+    """Give the local copy of an object, kept from eviction inside the block. Raises ObjectError, RemoteError, OSError."""
+    about = facts(address)
+    if about.folder:
+        raise ObjectError(address, "is a folder; expected a file")
+    key = hashlib.sha256(address.encode()).hexdigest()[:16]
+    name = Path(urllib.parse.unquote(urllib.parse.urlsplit(address).path)).name[-80:]
+    target = folder() / f"{key}-{about.version}-{name}"
+    lock = target.with_name(f".lock-{key[:2]}")  # 256 of them for all objects: one each would pile up
+    fetched = 0
+    while (handle := pinned(target)) is None:
+        fetched += download(address, target, about.size, lock)
+    try:
+        _fetched[0] += fetched
+        if _fetched[0] > _limit() / 100:  # not after each of many small files: it would take longer than they do
+            _fetched[0] = 0
+            make_room(target.parent)
+        yield target
+    finally:
+        os.close(handle)
 
 
-def _cached_or_fetched(release, what):
-    path = _cached(release)
-    if path is None:
-        log.info("Download %s from %s", what, release.url)
-        path = download(release.url, CACHE.expanduser() / release.file)
-    return path
+def download(address: str, target: Path, size: int | None = None, lock: Path | None = None, sha256: str = "") -> int:
+    """Fetch an object to the path `target`, which appears when it is whole. Returns the bytes fetched, 0 if it is there.
 
-
-def download(url, target, sha256=""):
-    """Fetch `url` to the path `target`, which appears when it is whole; returns it. Raises WeightsError.
-
-    Beside it lies `<target>.part`, which a later call goes on with, and a lock, for processes that start together.
+    Beside it lie `<target>.part`, which a later call continues, and the file `lock`, for threads and processes that want
+    the same. `sha256` is checked of what is there, too. Raises ObjectError, RemoteError, OSError.
     """
-    target = Path(target)
     part = target.with_name(f"{target.name}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock or target.with_name(f".{target.name}.lock")):
+        if target.exists():
+            _check_digest(address, target, sha256, f"remove '{target}' to fetch it again")
+            return 0
+        transfer.get(address, part, size)
+        try:
+            _check_digest(address, part, sha256, "the file was dropped, check the address")
+        except ObjectError:
+            part.unlink()
+            raise
+        fetched = part.stat().st_size
+        os.replace(part, target)  # from here on somebody else may remove it again
+        return fetched
+
+
+def _check_digest(address, file, sha256, advice):
+    if sha256:
+        with open(file, "rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != sha256.lower():
+            raise ObjectError(address, f"has the SHA-256 {found}, expected {sha256}; {advice}")
+
+
+def pinned(target: Path) -> int | None:
+    """A handle that keeps a file of the cache from eviction until it is closed, or None where there is no such file."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{target.name}.lock")):
-            if not target.exists():
-                transfer.get(url, part)
-                _check_digest(url, part, sha256)
-                os.replace(part, target)
-    except ObjectError as error:
-        raise WeightsError(
-            f"{error}; check the address (over http it names a file, with its ending), or put the file at '{target}'"
-        ) from error
-    except RemoteError as error:
-        raise WeightsError(
-            f"{error}; fetch it on another machine and put it at '{target}', or give another path"
-        ) from error
-    except OSError as error:
-        raise WeightsError(
-            f"'{target}' cannot be written: {error}; make room, or fetch '{url}' elsewhere and give its path"
-        ) from error
-    return target
+        handle = os.open(target, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    if fcntl:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        if not os.fstat(handle).st_nlink:  # removed between the two calls
+            os.close(handle)
+            return None
+    os.utime(target)
+    return handle
 
 
-def _check_digest(url, part, sha256):
-    if not sha256:
-        return
-    with open(part, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256.lower():
-        part.unlink()
-        raise WeightsError(
-            f"'{url}': the SHA-256 of what came is {found}, expected {sha256}; the file was dropped, check the address"
-        )
+def _limit():
+    return setting("ZOO_CACHE_GB", LIMIT, 0) * 1e9
 
 
-def require_same_classes(name, classes):
-    """ConfigError unless released weights of model `name` exist and know as many classes as the configuration."""
-    release = RELEASED.get(name)
-    if release is None:
-        raise ConfigError(
-            f"--weights: {name} has no released weights; give your own, for example checkpoints/{name}_best"
-        )
-    if release.classes != classes:
-        raise ConfigError(
-            f"--weights is not given, and the released weights of {name} know {release.classes} classes while "
-            f"MODEL.num_classes is '{classes}'; give your own, for example --weights=checkpoints/{name}_best"
-        )
+def make_room(cache: Path) -> None:
+    """Remove least recently used files, except those in use, until the rest is within the limit."""
+    found = []
+    for entry in os.scandir(cache):
+        with contextlib.suppress(FileNotFoundError):
+            if entry.is_file() and not entry.name.startswith("."):
+                found.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
+    newest, total, limit = max(found, default=(0,))[0], sum(size for _, size, _ in found), _limit()
+    for used, size, path in sorted(found):
+        if total <= limit:
+            break
+        if path.endswith(".part") and newest - used < STALE_PART:
+            continue
+        if _removed(path):
+            total -= size
+
+
+def _removed(path):
+    """Remove a file unless somebody reads it."""
+    with contextlib.suppress(FileNotFoundError, BlockingIOError, PermissionError):
+        handle = os.open(path, os.O_RDWR)
+        try:
+            if fcntl:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+            return True
+        finally:
+            os.close(handle)
+    return False

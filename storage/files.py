@@ -3,16 +3,22 @@
 import contextlib
 import json
 import os
-import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from storage import addresses
 from utils.errors import ConfigError
 
+__all__ = ["not_a_file", "parse_json", "replacing", "sync", "writable_folder"]
 
-def writable_folder(path, flag):
-    """Make the folder that `flag` asks for, before any work is done for it; of an address, see that it can be written to.
-    Raises ConfigError."""
+
+def writable_folder(path: str | Path, flag: str) -> None:
+    """Make the folder that `flag` names, before any work is done for it; check that an address can be written to.
+
+    Raises ConfigError.
+    """
     if addresses.is_remote(path):
         addresses.check_writable(path, flag)
         return
@@ -24,8 +30,8 @@ def writable_folder(path, flag):
         raise ConfigError(f"{flag} '{path}' cannot be written to; name another folder, or change its permissions")
 
 
-def not_a_file(path):
-    """What a path is that is no file, for messages."""
+def not_a_file(path: str | Path) -> str:
+    """Why a path is not a file, for messages."""
     if Path(path).is_dir():
         return "is a folder; expected a file"
     if Path(path).exists():
@@ -33,8 +39,8 @@ def not_a_file(path):
     return "does not exist; check the path and the folder it is relative to"
 
 
-def parse_json(text):
-    """What JSON says. Raises ValueError, also for what nests too deep and for letters that no file or screen can be given."""
+def parse_json(text: str) -> Any:
+    """The content of JSON text. Raises ValueError, also for deep nesting and for characters that UTF-8 cannot hold."""
     try:
         content = json.loads(text)
         json.dumps(content, ensure_ascii=False).encode()
@@ -44,11 +50,12 @@ def parse_json(text):
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Give a path beside `path` to write a file or folder at; it takes the name `path` when the block ends without an error.
+def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
+    """Give a path to write a file or folder at; it takes the name `path` when the block ends without an error.
 
-    A file of that name is replaced, a folder only if it is empty. A file for an address is then uploaded. Raises OSError,
-    RemoteError.
+    The path lies in a new folder beside `path` that is only ours: nobody can guess it, or put a link there. A file named
+    `path` is replaced, a folder only if it is empty. A file for an address is uploaded. `durable`: the file is on the disk
+    before it takes its name, so that a power cut leaves the old or the new one. Raises OSError, RemoteError.
     """
     if addresses.is_remote(path):
         target = addresses.staging(path)
@@ -58,12 +65,21 @@ def replacing(path):
         target.unlink()
         return
     target = Path(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.new")
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{target.name[:60]}.", dir=target.parent) as folder:
+        beside = Path(folder) / target.name
         yield beside
+        if durable:
+            sync(beside)
         os.replace(beside, target)
+        if durable:
+            sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
-        beside.unlink(missing_ok=True)
+        os.close(handle)

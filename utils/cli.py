@@ -2,20 +2,18 @@
 
 import argparse
 import contextlib
-import logging
+import errno
 import os
 import sys
 import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
-from storage import cache
-from utils.errors import ConfigError, ZooError, nearest, public
-
-log = logging.getLogger("zoo")
-
-LONGEST_MESSAGE = 4000  # characters
+from utils.errors import ConfigError, ZooError, nearest
+from utils.log import Guarded, WithoutNotices, fill_closed_streams, for_screen, log, setup_log, shortened
 
 
-def boolean(text):
+def boolean(text: str) -> bool:
     """True or False from the words people use; an empty value is an error (old `--use_gpu` always took a value)."""
     words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
     if text.lower() not in words:
@@ -23,7 +21,7 @@ def boolean(text):
     return words[text.lower()]
 
 
-def at_least(smallest):
+def at_least(smallest: int) -> Callable[[str], int]:
     """A whole number that is not below `smallest`."""
 
     def number(text):
@@ -34,19 +32,19 @@ def at_least(smallest):
     return number
 
 
-def path(text):
+def path(text: str) -> str:
     """A path, with a `~` at its start replaced by the home folder; bash leaves it in `--flag=~/clips`."""
     return os.path.expanduser(text)
 
 
-def given(text):
-    """The path that a flag which may be left out was given; an empty one is an error, for it is an unset variable in somebody's script."""
+def given(text: str) -> str:
+    """Type of an optional path; rejects "", usually an unset shell variable."""
     if not text.strip():
         raise argparse.ArgumentTypeError("'' is empty; give a path or an address, or leave the flag out")
     return path(text)
 
 
-def assignment(text):
+def assignment(text: str) -> tuple[str, str]:
     """('SECTION.key', 'value') from `-o SECTION.key=value`."""
     key, equals, value = text.partition("=")
     if not equals:
@@ -80,10 +78,10 @@ class Parser(argparse.ArgumentParser):
             if guess and message.startswith("unrecognized"):
                 message += f"; did you mean {guess}?"
                 break
-        self.exit(2, f"{self.prog}: error: {message}\nSee `python {self.prog} --help`.\n")
+        self.exit(2, f"{self.prog}: error: {for_screen(message)}\nSee `python {self.prog} --help`.\n")
 
 
-def add_common(parser):
+def add_common(parser: argparse.ArgumentParser) -> None:
     """Flags of every driver."""
     parser.add_argument("--model_name", help="model to build, in any letter case")
     parser.add_argument(
@@ -95,7 +93,7 @@ def add_common(parser):
     )
     parser.add_argument("--use_gpu", type=boolean, help="True or False; default: a GPU if this Paddle can use one")
     parser.add_argument(
-        "--list_weights", action="store_true", help="show the released weights of --model_name, or of all, and leave"
+        "--list_weights", action="store_true", help="show the released weights of --model_name, or of all, and exit"
     )
     parser.add_argument(
         "--summary", action="store_true", help="show the model's parameters, multiply-adds and size, and leave"
@@ -113,7 +111,7 @@ def add_common(parser):
     parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
 
 
-def add_devices(parser):
+def add_devices(parser: argparse.ArgumentParser) -> None:
     """The flag of the drivers that may run as several processes."""
     parser.add_argument(
         "--devices",
@@ -123,111 +121,61 @@ def add_devices(parser):
     )
 
 
-def overrides(args, *pairs):
+def overrides(args: argparse.Namespace, *pairs: tuple) -> dict[str, Any]:
     """Config overrides from flags: pairs of (value or None, dotted key, ...), then every `-o`."""
     found = {key: value for value, *keys in pairs if value is not None for key in keys}
     return {**found, **dict(args.override)}
 
 
-def arguments(parser, argv):
-    """What a driver was given, logged as its first line like the old drivers did. `--list_weights` is answered here, and ends it."""
+def arguments(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """What a driver was given, logged as its first line as the old drivers did."""
     args = parser.parse_args(argv)
-    if args.list_weights:
-        from models import MODELS, find  # loads Paddle, which --help need not
-
-        print(cache.listing([find(args.model_name).name] if args.model_name else list(MODELS)))
-        sys.exit(0)
     log.info("%s", args)
     return args
 
 
-def _close_output():
-    """Nobody reads what is printed any more (`| head`): it goes nowhere from now on."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class _Log(logging.StreamHandler):
-    """A log whose reader may go away: the work goes on."""
-
-    def handleError(self, record):
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
-            _close_output()
-        else:
-            super().handleError(record)
-
-
-class _Public(logging.Formatter):
-    """Whatever is logged, an address in it keeps its password or signature to itself."""
-
-    def format(self, record):
-        return public(super().format(record))
-
-
-class _Quieter:
-    """A stream without Paddle's two lines on OMP_NUM_THREADS above 1, which are for builds with OpenBLAS; its releases have MKL."""
-
-    def __init__(self, stream):
-        self.stream, self.dropped = stream, False
-
-    def write(self, text):
-        end_of_dropped = self.dropped and text == "\n"  # `print` writes it apart
-        self.dropped = "OMP_NUM_THREADS" in text
-        return len(text) if self.dropped or end_of_dropped else self.stream.write(text)
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-
-def setup_log():
-    """Messages on standard output in the old zoo's layout: `[INFO: file.py:   12]: text`."""
+def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a driver's `main(argv)` and exit with its status: 0 done, 1 some samples failed, 2 error, 130 interrupted."""
+    fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a file's name may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
-    handler = _Log(sys.stdout)
-    handler.setFormatter(_Public("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.INFO)
+    output = Guarded(sys.stdout)
+    with contextlib.redirect_stderr(WithoutNotices(sys.stderr)), contextlib.redirect_stdout(output):
+        setup_log()
+        status = _status(main, argv, output)
+        with contextlib.suppress(BrokenPipeError):
+            output.flush()
+    sys.exit(status)
 
 
-def _shortened(message):
-    """A message without the middle of a value that fills screens."""
-    return (
-        message
-        if len(message) <= LONGEST_MESSAGE
-        else f"{message[: LONGEST_MESSAGE // 2]} [...] {message[-LONGEST_MESSAGE // 2 :]}"
-    )
-
-
-def run(main, argv=None):
-    """Run a driver's `main(argv)` and leave with its status: 0 done, 1 some samples failed, 2 error, 130 interrupted."""
-    setup_log()
-    debug = "--debug" in (sys.argv if argv is None else argv)
+def _status(main, argv, output):
+    """The exit status of `main(argv)`; errors become one line on standard error."""
     try:
-        with contextlib.redirect_stderr(_Quieter(sys.stderr)):
-            status = main(argv)
-    except ZooError as error:
-        if debug:
-            traceback.print_exc()
-        kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
-        print(_shortened(public(f"error: {kind}{error}")), file=sys.stderr)
-        status = 2
-    except BrokenPipeError:  # `| head` has seen enough
-        _close_output()
-        status = 2
-    except (OSError, MemoryError) as error:
-        if debug:
-            traceback.print_exc()
-        advice = (
-            "lower the batch size or the size of frames"
-            if isinstance(error, MemoryError)
-            else "see that there is room and permission"
-        )
-        print(
-            _shortened(public(f"error: {type(error).__name__}: {error}; {advice} (--debug shows where it came up)")),
-            file=sys.stderr,
-        )
-        status = 2
+        return main(argv) or 0
     except KeyboardInterrupt:
-        print("interrupted: only what is logged above as saved or written is there", file=sys.stderr)
-        status = 130
-    sys.exit(status or 0)
+        print("interrupted; only files logged above were written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `| head` has seen enough
+        output.drop()
+    except (ZooError, OSError, MemoryError) as error:
+        if "--debug" in (sys.argv if argv is None else argv):
+            traceback.print_exc()
+        print(shortened(for_screen(f"error: {_sentence(error)}")), file=sys.stderr)
+    return 2
+
+
+def _sentence(error):
+    """What went wrong and what to do, in one line."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    if isinstance(error, ZooError):
+        return f"{type(error).__name__}: {error}"
+    advice = "see that there is room and permission"
+    if isinstance(error, MemoryError):
+        advice = "lower the batch size or the size of frames"
+    elif error.errno in (errno.EMFILE, errno.ENFILE):
+        advice = "too many files are open: raise `ulimit -n`, or lower num_reader_threads"
+    elif error.errno == errno.EIO:
+        advice = "the disk or the network file system failed: see the system's log"
+    return f"{type(error).__name__}: {error}; {advice} (--debug shows where it came up)"

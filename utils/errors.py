@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Iterable
 
 
 class ZooError(Exception):
@@ -19,21 +20,21 @@ class DataError(ZooError):
 class VideoError(DataError):
     """A clip that cannot be read: carries the path and the reason."""
 
-    def __init__(self, path, reason):
+    def __init__(self, path: object, reason: object):
         super().__init__(f"'{path}': {reason}")
         self.path, self.reason = str(path), str(reason)
 
 
 class ObjectError(DataError):
-    """A remote object that is not there or may not be read: carries the address and the reason."""
+    """The server refused an object (absent, access denied, too large): carries the address and the reason."""
 
-    def __init__(self, address, reason):
+    def __init__(self, address: object, reason: object):
         super().__init__(f"'{address}' {reason}")
         self.address, self.reason = str(address), str(reason)
 
 
 class RemoteError(ZooError):
-    """A connection that is lost, or cannot be had: no fault of the object asked for, so none is passed over because of it."""
+    """The server cannot be reached or the credentials are unusable. Not the object's fault, so no sample is skipped for it."""
 
 
 class WeightsError(ZooError):
@@ -48,8 +49,8 @@ class TrainingError(ZooError):
     """Training that cannot go on, such as a loss that is not a number."""
 
 
-def public(text):
-    """`text` without what addresses in it may carry of secrets: a password before the host, a signature behind `?`."""
+def redact_urls(text: str) -> str:
+    """`text` without the secrets of addresses in it: a password before the host, a signature after `?`."""
     text = re.sub(r"(\w://)[^\s/@'\"]+@", r"\1...@", text)
     return re.sub(r"(\w://[^\s'\"?#]*)\?[^\s'\"#]*", r"\1?...", text)
 
@@ -67,16 +68,18 @@ def shown(value: object, longest: int = 200) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-def nearest(word, known):
+def nearest(word: object, known: Iterable[str]) -> str | None:
     """The member of `known` most like `word` in any letter case, or None."""
     by_lower = {name.lower(): name for name in known}
     found = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
     return by_lower[found[0]] if found else None
 
 
-def unknown(kind, word, known, renamed=None):
-    """The sentence for a word that is not in `known`: "unknown model 'stnett'; did you mean 'STNET'? known: ..."; `renamed` are
-    {old name: the one known}, where the nearest may be an old one."""
+def unknown(kind: str, word: object, known: Iterable[str], renamed: dict[str, str] | None = None) -> str:
+    """The sentence for a word that is not in `known`: "unknown model 'stnett'; did you mean 'STNET'? known: ...".
+
+    `renamed` are {old name: the one known}: the nearest may be an old one.
+    """
     guess = nearest(word, [*known, *(renamed or {})])
     guess = (renamed or {}).get(guess, guess)
     hint = f"; did you mean '{guess}'?" if guess else ";"

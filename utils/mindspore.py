@@ -53,7 +53,9 @@ def parse(parser, argv):
     """`cli.arguments`; what a flat config of MindSpore's keys says of flags holds where the command line does not."""
     known, _ = parser.parse_known_args(parser.spelt(argv))
     if known.config:
-        found = {flag: str(value) for flag, value in configs.flags(known.config).items() if hasattr(known, flag)}
+        found = {
+            flag: str(value) for flag, value in configs.mindspore_flags(known.config).items() if hasattr(known, flag)
+        }
         parser.set_defaults(**found)
     args = cli.arguments(parser, argv)
     given = [

@@ -116,7 +116,7 @@ class BrokenShard:
 
 def pickled_videos(path):
     """The list in a pickle, its arrays still in the file. Raises DataError, which names other pickles for what they are."""
-    content = outline(path)
+    content = outline(path, reading=addresses.reading)
     if isinstance(content, dict):
         return [content]  # one video, as the zoo's successor stored them
     if isinstance(content, list | tuple) and len(content) == 3 and isinstance(content[2], list | tuple):

@@ -16,7 +16,8 @@ import shutil
 import zlib
 from pathlib import Path
 
-from storage import addresses, cache
+from engine.weights import released
+from storage import addresses
 from storage.files import parse_json
 from utils.errors import CheckpointError, DataError, ObjectError, RemoteError
 from utils.pickles.safe import load as unpickle
@@ -115,8 +116,8 @@ def resolve(path, model):
     """The prefix that any spelling means: prefix, one of its files, a folder of checkpoints (its latest), or an address of these.
 
     Without a `model`, a folder on this machine may hold those of one only. Raises CheckpointError where it holds others'."""
-    if not cache.is_object(path):
-        path = cache.fetch(path)
+    if not addresses.in_bucket(path):
+        path = released.fetch(path)
     if isinstance(path, Path) and path.is_dir():
         model = _owner(path, model)
     latest = addresses.join(path, f"{model}_latest")

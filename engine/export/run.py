@@ -27,7 +27,7 @@ def configure(folder, overrides=None, name=None):
     model = find(found.model)
     if name and find(name) is not model:
         raise ConfigError(f"'{folder}' is an exported '{model.name}', but --model_name says '{name}'")
-    layer = configs.modern(model.settings, configs.nested(overrides or {}), source)
+    layer = configs.apply_renames(model.settings, configs.nested(overrides or {}), source)
     for section, keys in layer.items():
         for key in keys:
             if key in FIXED if section == "INFER" else key not in FREE.get(section, ()):

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.checkpoints import files as checkpoint
-from engine.weights import formats
+from engine.weights import formats, released
 from models.names import mindspore as mindspore_names
 from models.names import resnet as resnet_names
-from storage import addresses, cache
+from storage import addresses
 from utils.errors import ConfigError, WeightsError
 
 log = logging.getLogger("zoo")
@@ -45,11 +45,11 @@ class Report:
 
 def file_of(source, model):
     """The local file or folder that a path or address in any spelling means. Raises WeightsError where there is none."""
-    if cache.is_object(source):
+    if addresses.in_bucket(source):
         prefix = checkpoint.resolve(source, model)
         meant = f"{prefix}.pdparams" if checkpoint.state_of(prefix) or not addresses.exists(source) else source
-        return cache.fetch(meant)
-    path = cache.fetch(source)
+        return released.fetch(meant)
+    path = released.fetch(source)
     if not path.is_file() or path.suffix in (".pdopt", ".json"):  # of a checkpoint: its weights are meant
         path = checkpoint.resolve(path, model)
     return formats.found(path)
@@ -67,9 +67,9 @@ def require(source, model):
     """`source`, or, of None, the path of the model's released weights; see that it is there, and fetch what is far, before a graph is
     built for it. Raises ConfigError, WeightsError."""
     if source is None:
-        cache.require_same_classes(model.name, model.keys.num_classes)
+        released.require_same_classes(model.name, model.keys.num_classes)
         log.warning("no --weights given: taking the RELEASED weights of %s, not any of your own", model.name)
-        source = cache.released(model.name)
+        source = released.released(model.name)
     if not isinstance(source, dict):
         file_of(source, model.name)
     return source
@@ -89,7 +89,7 @@ def require_backbone(source, model):
             "with --pretrain PATH (torchvision's will do), or --pretrain none to train from scratch"
         )
     try:
-        return str(cache.resnet50())
+        return str(released.resnet50())
     except WeightsError as error:
         raise WeightsError(f"{error}; or train from scratch with --pretrain none") from error
 

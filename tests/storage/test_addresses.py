@@ -10,15 +10,15 @@ import pytest
 
 from datareader import lists
 from datareader.clips.video import read_frames
-from storage import addresses, transfer
+from storage import addresses, cache, objects
 from support import tiny
 from support.s3 import s3  # noqa: F401  (fixture)
 from support.web import Server
-from utils.errors import ConfigError, DataError, ObjectError, RemoteError, VideoError, public
+from utils.errors import ConfigError, DataError, ObjectError, RemoteError, VideoError, redact_urls
 
 
 def cached():
-    return [path for path in addresses.folder().iterdir() if not path.name.startswith(".") and path.is_file()]
+    return [path for path in cache.folder().iterdir() if not path.name.startswith(".") and path.is_file()]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_parents_and_endings():
 
 
 def test_secrets_in_addresses_are_not_shown():
-    assert public("'https://me:word@h/x.mp4?sig=abc' and s3://b/x") == "'https://...@h/x.mp4?...' and s3://b/x"
+    assert redact_urls("'https://me:word@h/x.mp4?sig=abc' and s3://b/x") == "'https://...@h/x.mp4?...' and s3://b/x"
 
 
 def test_many_threads_fetch_an_object_once(web):
@@ -79,6 +79,14 @@ def test_a_connection_that_breaks_goes_on(web):
     web.files["clip.mp4"], web.drop = bytes(range(250)) * 400, [30_000]
     with addresses.reading(web.url("clip.mp4")) as file:
         assert file.read_bytes() == web.files["clip.mp4"] and web.asked == [None, "bytes=30000-"]
+
+
+def test_the_length_that_head_gave_counts_where_get_gives_none(web, monkeypatch):
+    monkeypatch.setenv("ZOO_REMOTE_TRIES", "1")
+    web.files["clip.mp4"], web.head, web.length, web.drop = bytes(50_000), True, False, [30_000]
+    with pytest.raises(RemoteError, match="the connection ended after 30000 of 50000 bytes"):
+        addresses.local(web.url("clip.mp4"))
+    assert size_of(web.url("clip.mp4")) == 50_000
 
 
 def test_the_cache_keeps_to_its_limit_and_to_what_is_in_use(s3, monkeypatch):  # noqa: F811
@@ -100,11 +108,11 @@ def test_a_file_that_somebody_else_reads_stays(s3, monkeypatch):  # noqa: F811
     monkeypatch.setenv("ZOO_CACHE_GB", "0")
     s3.put(b"x", "a")
     with addresses.reading(s3.url("a")) as file:
-        other = addresses._pinned(file)
-    addresses._make_room(addresses.folder())
+        other = cache.pinned(file)
+    cache.make_room(cache.folder())
     assert file.exists()
     os.close(other)
-    addresses._make_room(addresses.folder())
+    cache.make_room(cache.folder())
     assert not file.exists()
 
 
@@ -120,7 +128,7 @@ def test_many_readers_of_a_cache_that_is_too_small(web, monkeypatch):
 
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(read, range(400)))
-    addresses._make_room(addresses.folder())  # the last ones were still in use
+    cache.make_room(cache.folder())  # the last ones were still in use
     assert sum(path.stat().st_size for path in cached()) <= 10_000
 
 
@@ -129,7 +137,7 @@ def test_an_object_that_changed_is_fetched_by_the_next_run(s3):  # noqa: F811
     assert size_of(s3.url("list")) == 3
     s3.put(b"newer", "list")
     assert size_of(s3.url("list")) == 3  # one run sees one content
-    addresses._facts.clear()
+    cache.forget()
     assert size_of(s3.url("list")) == 5
 
 
@@ -148,7 +156,7 @@ def test_without_credentials_the_way_out_is_named(s3, monkeypatch, tmp_path):  #
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    transfer._filesystem.cache_clear()
+    objects.filesystem.cache_clear()
     with pytest.raises(RemoteError, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws"):
         addresses.local(s3.url("x"))
 
@@ -157,12 +165,12 @@ def test_settings_and_packages_are_checked(s3, monkeypatch):  # noqa: F811
     monkeypatch.setenv("ZOO_REMOTE_TRIES", "many")
     with pytest.raises(ConfigError, match="ZOO_REMOTE_TRIES 'many': expected a number of at least 1"):
         addresses.local(s3.url("x"))
-    transfer._filesystem.cache_clear()
-    monkeypatch.setattr(transfer.importlib.util, "find_spec", lambda name: None)
+    objects.filesystem.cache_clear()
+    monkeypatch.setattr(objects.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         ConfigError, match=r"s3:// need the package fsspec, which is not installed: pip install -e \"\.\[remote\]\""
     ):
-        transfer._filesystem("s3")
+        objects.filesystem("s3")
 
 
 def test_a_list_on_a_web_server_and_what_it_names(web, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from storage import addresses, transfer
+from storage import cache, objects
 
 BUCKET = "bucket"
 
@@ -36,13 +36,13 @@ class Server:
             self.put(file.read_bytes(), f"{path}/{file.name}")
 
     def put(self, data, path):
-        transfer._filesystem("s3").pipe_file(f"{BUCKET}/{path}", data)
+        objects.filesystem("s3").pipe_file(f"{BUCKET}/{path}", data)
 
     def read(self, path):
-        return transfer._filesystem("s3").cat_file(f"{BUCKET}/{path}")
+        return objects.filesystem("s3").cat_file(f"{BUCKET}/{path}")
 
     def names(self, path):
-        return sorted(found.rpartition("/")[2] for found in transfer._filesystem("s3").find(f"{BUCKET}/{path}"))
+        return sorted(found.rpartition("/")[2] for found in objects.filesystem("s3").find(f"{BUCKET}/{path}"))
 
     def stop(self):
         if self.running:
@@ -67,10 +67,10 @@ def s3(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     for name, value in {**server.environment, "ZOO_CACHE": str(tmp_path / "cache"), "ZOO_REMOTE_DELAY": "0"}.items():
         monkeypatch.setenv(name, value)
-    addresses._facts.clear()
-    transfer._filesystem.cache_clear()
-    transfer._filesystem("s3").mkdir(BUCKET)
+    cache.forget()
+    objects.filesystem.cache_clear()
+    objects.filesystem("s3").mkdir(BUCKET)
     yield server
     server.stop()
-    addresses._facts.clear()
-    transfer._filesystem.cache_clear()
+    cache.forget()
+    objects.filesystem.cache_clear()

@@ -7,29 +7,52 @@ Reading a structure costs microseconds an object and skips the data, so a shard 
 its arrays fetched, without being loaded.
 """
 
+import contextlib
 import pickle
 import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from storage import addresses
 from utils.errors import DataError
 from utils.pickles.safe import GLOBALS, Refused, Unpickler, encode, explained, set_array
 
 LONG = 1024  # bytes from which a string is left in the file
 
 
+Opener = Callable[[Path], contextlib.AbstractContextManager[Path]]
+
+
+class Source(NamedTuple):
+    """Where a pickle is: `reading(path)` gives a local file with its content, for the length of a with-block."""
+
+    path: Path
+    reading: Opener
+
+    def open(self) -> contextlib.AbstractContextManager[BinaryIO]:
+        """Its content as an open binary file; what goes wrong inside the with-block is a DataError."""
+        return _opened(self)
+
+
+@contextlib.contextmanager
+def _opened(source):
+    with explained(str(source.path)), source.reading(source.path) as copy, open(copy, "rb") as file:
+        yield file
+
+
 class Stretch:
     """`size` bytes of a file from `start` on; `text`: UTF-8 that spells bytes, as Python 3 writes them in protocols 0 to 2."""
 
-    __slots__ = ("path", "start", "size", "text")
+    __slots__ = ("size", "source", "start", "text")
 
-    def __init__(self, path, start, size, text):
-        self.path, self.start, self.size, self.text = path, start, size, text
+    def __init__(self, source: Source, start: int, size: int, text: bool):
+        self.source, self.start, self.size, self.text = source, start, size, text
 
-    def read(self):
+    def read(self) -> bytes:
         """The bytes. Raises DataError."""
-        with explained(str(self.path)), addresses.reading(self.path) as copy, open(copy, "rb") as file:
+        with self.source.open() as file:
             file.seek(self.start)
             data = file.read(self.size)
             return data.decode("utf-8").encode("latin1") if self.text else data
@@ -38,27 +61,32 @@ class Stretch:
 class StoredArray:
     """An array whose data is in the file: `read()` fetches it."""
 
-    __slots__ = ("path", "state")
+    __slots__ = ("source", "state")
 
-    def __init__(self, path):
-        self.path, self.state = path, None
+    def __init__(self, source: Source):
+        self.source, self.state = source, None
 
-    def read(self):
-        """The numpy array. Raises DataError."""
+    def read(self) -> np.ndarray:
+        """The array. Raises DataError."""
         if self.state is None:
-            raise DataError(f"'{self.path}': an array without content; fetch or write it again")
+            raise DataError(f"'{self.source.path}': an array without content; fetch or write it again")
         *rest, data = self.state
         data = data.read() if isinstance(data, Stretch) else data
-        with explained(str(self.path)):
+        with explained(str(self.source.path)):
             array = np.empty(0, np.int8)
             set_array(array, (*rest, data))
             return array
 
 
-def outline(path, encoding="bytes"):
-    """The structure of the pickle at `path`; `encoding` as in `load`. Raises DataError."""
-    with explained(str(path)), addresses.reading(path) as copy, open(copy, "rb") as file:
-        return _Outliner(file, path, encoding).load()
+def outline(path: str | Path, encoding: str = "bytes", reading: Opener = contextlib.nullcontext) -> Any:
+    """The structure of the pickle at `path`; `encoding` as in `safe.load`.
+
+    `reading(path)` gives a local file for a path, now and whenever data is fetched later (storage.addresses.reading, where
+    the path may be an address). Raises DataError.
+    """
+    source = Source(path, reading)
+    with source.open() as file:
+        return _Outliner(file, source, encoding).load()
 
 
 def _long(code, form, text):
@@ -71,19 +99,19 @@ def _long(code, form, text):
             self.file.seek(-width, 1)
             short(self)
             return
-        self.append(Stretch(self.path, self.file.tell(), size, text))
+        self.append(Stretch(self.source, self.file.tell(), size, text))
         self.file.seek(size, 1)
 
     return load
 
 
 class _Outliner(Unpickler):
-    def __init__(self, file, path, encoding):
+    def __init__(self, file, source, encoding):
         def reconstruct(kind, shape, code):
-            return StoredArray(path)
+            return StoredArray(source)
 
         def frombuffer(data, dtype, shape, order):
-            array = StoredArray(path)
+            array = StoredArray(source)
             array.state = 1, shape, dtype, order == "F", data
             return array
 
@@ -96,7 +124,7 @@ class _Outliner(Unpickler):
         super().__init__(
             file, encoding, {name: replaced.get(name.rpartition(".")[2], made) for name, made in GLOBALS.items()}, None
         )
-        self.file, self.path = file, path
+        self.file, self.source = file, source
 
     def load_build(self):
         if not isinstance(self.stack[-2], StoredArray):

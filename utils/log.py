@@ -1,0 +1,124 @@
+"""What the programs print: log lines, errors and the streams they go to.
+
+Text from elsewhere (file names, class names, servers' answers) is shown, never obeyed: `for_screen` spells out control
+characters and hides the secrets in addresses. All log lines and all errors go through it.
+"""
+
+import logging
+import os
+import sys
+from typing import Any, TextIO
+
+from utils.errors import redact_urls
+from utils.names import printable
+
+__all__ = ["Guarded", "fill_closed_streams", "log", "setup_log", "shortened", "for_screen"]
+
+log = logging.getLogger("zoo")
+
+LONGEST_MESSAGE = 4000  # characters
+
+
+def for_screen(text: str) -> str:
+    """`text` as it may be printed: control characters spelt out, except line ends, and no secrets in addresses."""
+    return printable(redact_urls(text), keep="\n\t")
+
+
+def shortened(message: str) -> str:
+    """A message without the middle part of a value that would fill screens."""
+    if len(message) <= LONGEST_MESSAGE:
+        return message
+    return f"{message[: LONGEST_MESSAGE // 2]} [...] {message[-LONGEST_MESSAGE // 2 :]}"
+
+
+class Guarded:
+    """A standard stream that may fail (its reader has gone, its disk is full): work goes on, what is printed is dropped.
+
+    A broken pipe is raised once, for `print` outside the log: `program | head` has seen enough.
+    """
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self._try(self.stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self.stream.flush)
+
+    def _try(self, function, *arguments):
+        try:
+            function(*arguments)
+        except BrokenPipeError:
+            self.drop()
+            raise
+        except OSError as error:
+            self.drop()
+            if self.stream.name != "<stderr>":
+                reason = error.strerror or error
+                print(f"warning: {self.stream.name} cannot be written ({reason}); work goes on", file=sys.stderr)
+
+    def drop(self) -> None:
+        """Send what is written from now on, and what waits in the buffer, to nowhere."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+class WithoutNotices(Guarded):
+    """Standard error without Paddle's two lines on OMP_NUM_THREADS above 1.
+
+    They are for builds with OpenBLAS; Paddle's releases have MKL.
+    """
+
+    def __init__(self, stream: TextIO):
+        super().__init__(stream)
+        self.dropped = False
+
+    def write(self, text: str) -> int:
+        end_of_dropped = self.dropped and text == "\n"  # `print` writes it apart
+        self.dropped = "OMP_NUM_THREADS" in text
+        return len(text) if self.dropped or end_of_dropped else super().write(text)
+
+
+class _Handler(logging.StreamHandler):
+    """A log whose reader may go away: the work goes on."""
+
+    def handleError(self, record):
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record):
+        return for_screen(super().format(record))
+
+
+def setup_log() -> None:
+    """Messages on standard output in the old zoo's layout: `[INFO: file.py:   12]: text`."""
+    handler = _Handler(sys.stdout)
+    handler.setFormatter(_Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+
+
+def fill_closed_streams() -> None:
+    """Open the standard streams that the caller closed (`2>&-`), to nowhere.
+
+    Otherwise the next file that is opened would take the stream's number, and libraries would print into that file.
+    """
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest free number
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))
+            setattr(sys, f"__{name}__", getattr(sys, name))
