@@ -76,7 +76,7 @@ def main(argv=None):
         print(released.listing(args.model_name))
         return 0
     from dataset import layout
-    from engine.configuration import choose_gpu, class_names, configure
+    from engine.configuration import choose_gpu, configure
     from engine.distributed import spawn
     from engine.distributed.launch import divisible, joined
     from engine.graph import summary
@@ -103,10 +103,7 @@ def main(argv=None):
         print(summary.line(model(config, "train")))
         return 0
     if args.check_data:
-        from datareader.check import check_config
-
-        modes = ("train", "valid") if args.valid_interval > 0 else ("train",)
-        return check_config(config, class_names(config), addresses.join(args.save_dir, "check_data.csv"), modes)
+        return check_data(config, args.save_dir, args.valid_interval)
     for source in (args.resume, args.pretrain):
         if source and source.lower() != "none":
             weights.file_of(source, model.name)  # a missing one is noticed before a graph is built for it
@@ -141,6 +138,16 @@ def main(argv=None):
             history = trainer.run()
             if fixed and group.first and history:
                 print_kpis(history[-1], group.world)
+
+
+def check_data(config, save_dir, valid_interval):
+    """Decode all clips of the lists and say what is wrong with them; the exit status."""
+    from datareader.check import check_config
+    from engine.configuration import class_names
+    from storage import addresses
+
+    modes = ("train", "valid") if valid_interval > 0 else ("train",)
+    return check_config(config, class_names(config), addresses.join(save_dir, "check_data.csv"), modes)
 
 
 def print_kpis(result, devices):
