@@ -81,7 +81,6 @@ def main(argv=None):
     from engine.distributed.launch import divisible, joined
     from engine.graph import summary
     from engine.trainer import Trainer
-    from engine.weights import load as weights
     from storage import addresses
     from storage.files import writable_folder
     from utils.config.messages import describe
@@ -104,9 +103,7 @@ def main(argv=None):
         return 0
     if args.check_data:
         return check_data(config, args.save_dir, args.valid_interval)
-    for source in (args.resume, args.pretrain):
-        if source and source.lower() != "none":
-            weights.file_of(source, model.name)  # a missing one is noticed before a graph is built for it
+    require_weights(args, model)
     writable_folder(args.save_dir, "--save_dir")
     use_gpu = choose_gpu(args.use_gpu)
     devices = spawn.chosen(mindspore.devices(args), use_gpu)
@@ -138,6 +135,15 @@ def main(argv=None):
             history = trainer.run()
             if fixed and group.first and history:
                 print_kpis(history[-1], group.world)
+
+
+def require_weights(args, model):
+    """Notice missing weights before a graph is built for them."""
+    from engine.weights import load as weights
+
+    for source in (args.resume, args.pretrain):
+        if source and source.lower() != "none":
+            weights.file_of(source, model.name)
 
 
 def check_data(config, save_dir, valid_interval):

@@ -405,7 +405,7 @@ def test_interrupting_leaves_one_sentence_and_no_half_results(program, ready, tr
     assert (
         process.returncode == 130
         and "Traceback" not in output
-        and output.rstrip().splitlines()[-1].startswith("interrupted: ")
+        and output.rstrip().splitlines()[-1].startswith("interrupted; ")
     ), output
     assert list(tmp_path.iterdir()) == []
 
