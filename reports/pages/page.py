@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from reports.tables import write_file
-from utils.errors import public
+from utils.errors import redact_urls
 from utils.names import printable
 
 log = logging.getLogger("zoo")
@@ -85,7 +85,7 @@ def command(arguments: list[str] | None = None) -> str:
     words = list(sys.argv if arguments is None else arguments)
     module = getattr(sys.modules["__main__"], "__spec__", None)  # set by `python -m`
     program = ["-m", module.name] if module and arguments is None else [os.path.basename(words[0])]
-    return public(shlex.join(["python", *program, *words[1:]]))
+    return redact_urls(shlex.join(["python", *program, *words[1:]]))
 
 
 def versions() -> list[tuple[str, str]]:
