@@ -62,12 +62,12 @@ def main(argv=None):
         return spawn.run(devices, addresses.join(args.save_dir, "log"))
     spawn.select(args.device_id, use_gpu)
     with joined(use_gpu) as group:
-        if group.first:
+        if group.is_main:
             print(describe(config, "test"))
         result, unreadable = evaluator.test(
             model, config, source, use_gpu, args.log_interval, args.save_dir, group, not args.no_report
         )
-        if group.first and model.name == mindspore.MODEL:
+        if group.is_main and model.name == mindspore.MODEL:
             print(f"accuracy:{{'acc':{result['top1'] / 100:.4f}}}")  # what scripts of MindSpore's StNet grep for
     return 1 if unreadable else 0
 

@@ -112,7 +112,7 @@ def main(argv=None):
         return spawn.run(devices, addresses.join(args.save_dir, "log"))
     spawn.select(args.device_id, use_gpu)
     with joined(use_gpu) as group:
-        if group.first:
+        if group.is_main:
             print(describe(config, "train"))
         trainer = Trainer(
             model,
@@ -132,8 +132,8 @@ def main(argv=None):
 
             profile(trainer, args.profiler_path)
         else:
-            history = trainer.run()
-            if fixed and group.first and history:
+            history = trainer.fit()
+            if fixed and group.is_main and history:
                 print_kpis(history[-1], group.world)
 
 

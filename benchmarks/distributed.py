@@ -17,6 +17,7 @@ from engine.distributed import group as distributed
 from engine.distributed.launch import joined
 from engine.graph.device import Device
 from engine.graph.program import Graph
+from engine.graph.step import Stepper
 
 SIZES = {"alone": None, "1": 1, "1 Mi": 1 << 20, "8 Mi": 8 << 20, "all": 1 << 40}
 
@@ -30,6 +31,7 @@ def seconds(group, clips=2, frames=1, size=32, steps=12):
     )
     graph, device = Graph(model(config, "train"), training=True, group=group), Device()
     device.initialise(graph, seed=1)
+    stepper = Stepper(device, graph)
     rng = np.random.default_rng(0)
     feed = {
         "frames": rng.integers(0, 255, (clips, frames, size, size, 3), np.uint8),
@@ -38,7 +40,7 @@ def seconds(group, clips=2, frames=1, size=32, steps=12):
     found = []
     for _ in range(steps + 3):
         started = time.perf_counter()
-        device.train(graph, feed, [1])
+        stepper(feed, 0.0, (1, 0))
         found.append(time.perf_counter() - started)
     return sorted(found[3:])
 
@@ -46,7 +48,7 @@ def seconds(group, clips=2, frames=1, size=32, steps=12):
 def throughput(group, clips=8):
     """Print the clips a second of all processes, with `clips` of 3 frames at 112 pixels for each of them."""
     found = seconds(group, clips, frames=3, size=112)
-    if group.first:
+    if group.is_main:
         total = clips * group.world
         best, median = (total / found[place] for place in (0, len(found) // 2))
         print(f"{group.world} processes, {total} clips a step: best {best:.2f}, median {median:.2f} clips/s")
@@ -60,7 +62,7 @@ def main():
             distributed.BUCKET = size
             found = seconds(group if size else None)
             group.wait()
-            if group.first:
+            if group.is_main:
                 print(f"{name:>6}: best {found[0]:.3f} s, median {found[len(found) // 2]:.3f} s")
 
 

@@ -48,7 +48,7 @@ def our_steps(name, batch, folder):
 
     from data import landscape, make_clip
     from engine.configuration import configure
-    from engine.stop import StopRequest
+    from engine.stop import StopSignal
     from engine.trainer import Trainer
 
     logging.getLogger("zoo").setLevel(logging.WARNING)
@@ -84,8 +84,8 @@ def our_steps(name, batch, folder):
 
     def loop():
         trainer.batch = 0
-        with StopRequest() as stop:
-            trainer._train_epoch(stop)
+        with StopSignal() as stop:
+            trainer.train_epoch(stop)
 
     return {"bare": bare, "loop": loop}
 

@@ -27,7 +27,7 @@ def merge(group, loader):
     for part in found:
         for index, reason in zip(part["indices"].tolist(), part["reasons"].tolist(), strict=True):
             merged.setdefault(index, reason)
-    bad, loader.lost = group.share(
+    bad, loader.lost = group.broadcast_object(
         [sorted(merged.items()), next((part["lost"].item() for part in found if part["lost"].item()), None)]
     )
     loader.bad.update((int(index), reason) for index, reason in bad)

@@ -1,6 +1,7 @@
 """The evaluation loop: batches through a graph into a metric, and what test.py reports."""
 
 import logging
+import time
 from functools import partial
 
 from tqdm import tqdm
@@ -11,6 +12,7 @@ from engine.configuration import class_names
 from engine.distributed.group import Group
 from engine.graph.device import Device
 from engine.graph.program import Graph
+from engine.stop import Interrupted, StopSignal
 from engine.weights import load as weights
 from metrics import METRICS
 from reports import REPORTS
@@ -22,17 +24,25 @@ from utils.errors import DataError, RemoteError
 log = logging.getLogger("zoo")
 
 
-def evaluate(device, graph, loader, new_metric, log_interval=0, prefix="[TEST] test_iter", collect=None, group=None):
+def evaluate(
+    device, graph, loader, new_metric, log_interval=0, prefix="[TEST] test_iter", collect=None, group=None, stop=None
+):
     """Score every readable sample of `loader`, by the average of its views; returns the metric that `new_metric()` makes, updated.
 
     A logged line has its own batch's scores; `collect(batch, probabilities)` sees each batch. The processes of `group`
     score their slices of each batch, and afterwards process 0's metric has the scores of all of them; log lines are of its slices.
     Raises DataError or RemoteError where nothing could be read; where a connection is lost later, `loader.lost` says so.
+    Raises Interrupted where `stop` (a StopSignal) asks for it.
     """
     group = group or Group()
     metric, section = new_metric(), loader.dataset.section
     batches = tqdm(
-        loader.epoch(), total=len(loader), desc=prefix, unit="batch", disable=None if group.first else True, leave=False
+        loader.epoch(),
+        total=len(loader),
+        desc=prefix,
+        unit="batch",
+        disable=None if group.is_main else True,
+        leave=False,
     )
     for batch in batches:
         labels = batch.feed["label"][:: section.views]
@@ -48,6 +58,11 @@ def evaluate(device, graph, loader, new_metric, log_interval=0, prefix="[TEST] t
             single = new_metric()
             single.update(probabilities, labels, loss)
             log.info("%s %d%s", prefix, batch.number, single.line(single.result()))
+        if stop and stop.requested:
+            break
+    if stop and stop.agree():
+        log.warning("interrupted in validation; the epoch is saved, and is validated when training goes on")
+        raise Interrupted
     bad_samples.merge(group, loader)
     if loader.bad and len(loader.bad) == len(loader.dataset):
         if loader.lost:
@@ -68,7 +83,44 @@ def merge(group, kept):
 def gathered(group, metric):
     """The result of all processes' parts of a metric, on each of them. Process 0's keeps all parts."""
     merge(group, metric)
-    return group.share(metric.result() if group.first else None)
+    return group.broadcast_object(metric.result() if group.is_main else None)
+
+
+class Validation:
+    """The validation list of a training, scored by a graph that shares the training graph's parameters.
+
+    Reads the list at once: raises ConfigError, DataError.
+    """
+
+    def __init__(self, model_class, config, device: Device, new_metric, save_dir, group: Group, log_interval=0):
+        model = model_class(config, "valid", group.world)
+        self.data = READERS[model.data].from_config(config, "valid")
+        self.section, self.device, self.graph = config.VALID, device, Graph(model)
+        self.new_metric, self.save_dir, self.group = new_metric, save_dir, group
+        self.log_interval = log_interval
+
+    def scores(self, stop: StopSignal) -> dict:
+        """{name: score} of the whole list. Raises Interrupted where a stop was asked for; DataError; RemoteError."""
+        started = time.monotonic()
+        loader = loader_for(self.data, self.section, part=self.group.part)
+        try:
+            metric = evaluate(
+                self.device, self.graph, loader, self.new_metric, self.log_interval, group=self.group, stop=stop
+            )
+            if loader.lost:  # scores of a part of the list must not choose the best epoch
+                raise RemoteError(loader.lost)
+            result = self.group.broadcast_object(metric.result() if self.group.is_main else None)
+        finally:
+            if self.group.is_main:
+                bad_samples.write(self.save_dir, "valid", loader)
+        log.info(
+            "[TEST] Finish%s\tscored %d of %d in %.1f s",
+            metric.line(result, final=True),
+            len(self.data) - len(loader.bad),
+            len(self.data),
+            time.monotonic() - started,
+        )
+        return result
 
 
 def test(
@@ -99,8 +151,8 @@ def test(
     )
     metric = evaluate(device, graph, loader, new_metric, log_interval, "[EVAL] Batch", written.add, group)
     merge(group, written)
-    result = _report(model, config, source, metric, written, loader, save_dir, pages) if group.first else None
-    return group.share(result), len(loader.bad)
+    result = _report(model, config, source, metric, written, loader, save_dir, pages) if group.is_main else None
+    return group.broadcast_object(result), len(loader.bad)
 
 
 def _report(model, config, source, metric, written, loader, save_dir, pages):

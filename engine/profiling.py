@@ -12,12 +12,13 @@ WARM_UP, STEPS = 2, 5  # the first steps build and tune; they would drown the re
 
 def profile(trainer, folder):
     """Run a few training steps of a started Trainer and write their trace into `folder`. Nothing is saved."""
-    written = paddle.profiler.export_chrome_tracing(str(folder)) if trainer.group.first else _nothing
+    written = paddle.profiler.export_chrome_tracing(str(folder)) if trainer.group.is_main else _nothing
     profiler = paddle.profiler.Profiler(scheduler=(WARM_UP, WARM_UP + STEPS), on_trace_ready=written)
     batches = itertools.chain.from_iterable(trainer.loader.epoch(number) for number in itertools.count())
     with profiler:
         for batch in itertools.islice(batches, WARM_UP + STEPS):
-            trainer.update(batch.feed)
+            rate = trainer.model.rate(trainer.step, len(trainer.loader))
+            trainer.stepper(batch.feed, rate, (trainer.seed, trainer.step))
             profiler.step()
     log.info("profiled %d steps; the trace is in '%s'", STEPS, folder)
 

@@ -1,36 +1,74 @@
-"""Stopping a training at a step's boundary."""
+"""Stopping a training between two steps when the user or the system asks for it."""
 
 import signal
 import threading
 import time
+from types import FrameType
 
-PATIENCE = {signal.SIGINT: 0.0, signal.SIGTERM: 2.0}  # seconds within which signals of a kind count as one
+import numpy as np
+
+from engine.distributed.group import Group
+
+__all__ = ["Interrupted", "StopSignal"]
+
+# Seconds within which repeated signals of a kind count as one.
+PATIENCE = {signal.SIGINT: 0.0, signal.SIGTERM: 2.0}
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    PATIENCE[signal.SIGHUP] = 2.0
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training stopped between two steps, all its processes at the same one, and what there is was saved."""
+    """Training stopped between two steps, in all processes at the same step, and its state was saved."""
 
 
-class StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a wish, honoured between two steps, so that what is saved is exact.
-    A second one of the kind interrupts at once (a launcher sends SIGTERM when Ctrl-C reached all). Paddle's launcher sends SIGTERM
-    three times within 0.6 s, and waits half a minute: these count as one. Outside the main thread it does nothing."""
+class StopSignal:
+    """Context in which the first Ctrl-C, SIGTERM or SIGHUP only asks training to stop at the next step.
 
-    def __init__(self):
-        self.requested, self._first, self._before = False, {}, {}
+    A second signal of the same kind raises KeyboardInterrupt at once. Paddle's launcher sends SIGTERM three times within
+    0.6 s and then waits half a minute, so SIGTERMs within two seconds count as one. A SIGHUP that is ignored (nohup) stays
+    ignored. Outside the main thread, where Python allows no signal handlers, the context does nothing.
 
-    def __enter__(self):
+    requested: this process was asked to stop
+    agreed: all processes of `group` know that one of them was asked; they change their minds at the same step
+    """
+
+    def __init__(self, group: Group | None = None):
+        self.group = group or Group()
+        self.requested = False
+        self._agreed = False
+        self._received = {}
+        self._handlers_before = {}
+
+    @property
+    def agreed(self) -> bool:
+        """Whether to stop now; the same answer in every process."""
+        return self._agreed if self.group.world > 1 else self.requested
+
+    def set_agreed(self, agreed: bool) -> None:
+        """Store what all processes have told one another within a step."""
+        self._agreed = agreed
+
+    def agree(self) -> bool:
+        """Ask all processes whether one of them was asked to stop. Every process must call this at the same place."""
+        if self.group.world > 1:
+            wishes = self.group.gather({"requested": np.array([self.requested])})
+            self._agreed = self.group.broadcast_object(any(bool(each["requested"][0]) for each in wishes))
+        return self.agreed
+
+    def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+            for number in PATIENCE:
+                if number is signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers_before[number] = signal.signal(number, self._receive)
         return self
 
-    def _note(self, number, frame):
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if number in self._first and now - self._first[number] >= PATIENCE[number]:
+        if number in self._received and now - self._received[number] >= PATIENCE[number]:
             raise KeyboardInterrupt
-        self._first.setdefault(number, now)
+        self._received.setdefault(number, now)
         self.requested = True
 
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
+    def __exit__(self, *_) -> None:
+        for number, handler in self._handlers_before.items():
             signal.signal(number, handler)

@@ -59,7 +59,7 @@ def save(prefix, parameters, accumulators, state):
             ending: _write(_new(prefix, ending), pickle.dumps(content, protocol=4))
             for ending, content in zip(FILES, (parameters, accumulators), strict=True)
         }
-        text = json.dumps({**state, "crc32": sums}, indent=2, ensure_ascii=False)
+        text = json.dumps({"format": FORMAT, **state, "crc32": sums}, indent=2, ensure_ascii=False)
         _write(_new(prefix, ".json"), text.encode())
         _finish(prefix)
     except OSError as error:
@@ -72,13 +72,30 @@ def save(prefix, parameters, accumulators, state):
         ) from error
 
 
-def link(source, prefix):
+def rewrite(prefix, state):
+    """Give a checkpoint another state, with the parameters it has. Raises CheckpointError."""
+    sums = state_of(prefix)["crc32"]
+    text = json.dumps({"format": FORMAT, **state, "crc32": sums}, indent=2, ensure_ascii=False)
+    if addresses.is_remote(prefix):
+        staged = Path(f"{addresses.staging(prefix)}.json")
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        _write(staged, text.encode())
+        addresses.publish(staged, _at(prefix, ".json"))
+        staged.unlink()
+        return
+    _write(_new(Path(prefix), ".json"), text.encode())
+    os.replace(_new(Path(prefix), ".json"), _at(prefix, ".json"))
+
+
+def link(source, prefix, state=None):
     """Give the checkpoint `source` a second name, at no cost of disk where the file system has hard links. Raises CheckpointError
     for an address."""
     if addresses.is_remote(prefix):
         _replace(
             prefix, lambda ending: addresses.copy(_at(source, ending), _at(prefix, ending)), f"; '{source}' is whole"
         )
+        if state:
+            rewrite(prefix, state)
         return
     for ending in ENDINGS:
         target = _new(Path(prefix), ending)
@@ -87,6 +104,15 @@ def link(source, prefix):
             os.link(_at(source, ending), target)
         except OSError:  # no hard links here (FAT, some network file systems): a copy does as well
             shutil.copyfile(_at(source, ending), target)
+    if state:
+        target = _new(Path(prefix), ".json")
+        target.unlink()
+        _write(
+            target,
+            json.dumps(
+                {"format": FORMAT, **state, "crc32": state_of(source)["crc32"]}, indent=2, ensure_ascii=False
+            ).encode(),
+        )
     _finish(Path(prefix))
 
 

@@ -1,7 +1,7 @@
 """Training by several processes: `python -m paddle.distributed.launch --nproc_per_node 2 train.py ...`, on one host or more.
 
-Every process computes its slice of each batch; gradients are averaged inside the program, before the optimizer sees them, so
-that parameters stay equal. The same code runs over gloo (CPU) and NCCL (GPU). One process pays nothing for it.
+Every process computes its slice of each batch. Gradients are averaged inside the program, before the optimizer uses them, so
+parameters stay equal in all processes. The same code runs over gloo (CPU) and NCCL (GPU). It costs one process nothing.
 """
 
 import contextlib
@@ -11,36 +11,39 @@ import json
 import numpy as np
 import paddle
 
-BUCKET = 8 << 20  # gradient values that are reduced at once; measured in docs/distributed.md
+BUCKET = 8 << 20  # gradient values that one collective reduces; measured in docs/distributed.md
 
 
 class Group:
-    """The processes of a training: this is number `rank` of `world`. What it does among one process is nothing.
+    """The processes of a training; this one is number `rank` of `world`. With one process, every method is a no-op.
 
-    `share`, `gather`, `copy`, `mean` and `wait` are to be called by every process, in the same order.
+    Every process must call `broadcast_object`, `broadcast`, `gather`, `mean` and `wait`, in the same order.
     """
 
-    def __init__(self, rank=0, world=1, place=None):
-        self.rank, self.world, self.place = rank, world, place
+    def __init__(self, rank: int = 0, world: int = 1, place=None):
+        self.rank = rank
+        self.world = world
+        self.place = place
 
     @property
-    def first(self):
+    def is_main(self) -> bool:
         """Whether this process writes files and log lines."""
         return self.rank == 0
 
     @property
-    def part(self):
+    def part(self) -> tuple[int, int]:
+        """(rank, world): which part of each batch this process reads."""
         return self.rank, self.world
 
-    def share(self, value):
-        """Process 0's `value`, which JSON can hold."""
+    def broadcast_object(self, value):
+        """Process 0's `value`, in every process. JSON must be able to hold it."""
         if self.world == 1:
             return value
-        text = json.dumps(value).encode() if self.first else b""
+        text = json.dumps(value).encode() if self.is_main else b""
         return json.loads(self._broadcast(np.frombuffer(text, np.uint8)).tobytes())
 
-    def gather(self, arrays):
-        """[{name: array}] of every process, in their order; empty except on process 0."""
+    def gather(self, arrays: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Every process's {name: array}, in the order of their ranks; an empty list except in process 0."""
         if self.world == 1:
             return [arrays]
         packed = np.frombuffer(_packed(arrays), np.uint8)
@@ -49,20 +52,20 @@ class Group:
             collective.all_gather(lengths, paddle.to_tensor([len(packed)], "int64"))
             lengths = [length.item() for length in lengths]
             padded = paddle.to_tensor(np.pad(packed, (0, max(lengths) - len(packed))))
-            found = [] if self.first else None
+            found = [] if self.is_main else None
             collective.gather(padded, found, dst=0)
             return [
                 _unpacked(part.numpy()[:length].tobytes()) for part, length in zip(found or [], lengths, strict=False)
             ]
 
-    def copy(self, arrays):
-        """{name: array} of process 0."""
-        return (
-            arrays if self.world == 1 else {name: self._broadcast(array, array.shape) for name, array in arrays.items()}
-        )
+    def broadcast(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Process 0's {name: array}, in every process. All processes pass arrays of the same shapes."""
+        if self.world == 1:
+            return arrays
+        return {name: self._broadcast(array, array.shape) for name, array in arrays.items()}
 
-    def mean(self, arrays):
-        """{name: float array}, averaged in double precision, so that equal values stay as they are."""
+    def mean(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The mean of every process's {name: float array}, computed in double precision so that equal values stay equal."""
         if self.world == 1 or not arrays:
             return arrays
         flat = np.concatenate([array.reshape(-1).astype(np.float64) for array in arrays.values()])
@@ -76,37 +79,40 @@ class Group:
             for (name, array), part in zip(arrays.items(), parts, strict=True)
         }
 
-    def wait(self):
-        """Until every process has come here."""
+    def wait(self) -> None:
+        """Wait until every process has called this."""
         if self.world > 1:
             with self._eager() as collective:
                 collective.barrier()
 
     def _broadcast(self, array, shape=None):
-        """Process 0's array; where `shape` is not given the others do not know its size."""
+        """Process 0's array. Without a `shape`, the other processes are told its size first."""
         with self._eager() as collective:
             if shape is None:
                 size = paddle.to_tensor([array.size], "int64")
                 collective.broadcast(size, src=0)
-                array = array if self.first else np.empty(size.item(), array.dtype)
+                array = array if self.is_main else np.empty(size.item(), array.dtype)
             tensor = paddle.to_tensor(array)
             collective.broadcast(tensor, src=0)
             return tensor.numpy()
 
     @contextlib.contextmanager
     def _eager(self):
-        """Paddle's collectives on values rather than in a program, which exist in its dynamic mode only."""
+        """Paddle's collectives on values outside a program, which exist in its dynamic mode only."""
         paddle.disable_static(self.place)
         try:
             yield paddle.distributed
         finally:
             paddle.enable_static()
 
-    def mean_gradients(self, pairs, stop):
-        """Record the average of gradients over the processes: ([(parameter, gradient)], whether any process's `stop` [1] was set).
+    def mean_gradients(self, pairs: list, stop) -> tuple[list, object]:
+        """Record the mean of the gradients over all processes in the program being built.
 
-        Gradients travel in few flat buckets. The first value of each comes from the bucket before it, `stop` in the first one, so
-        that no executor can reorder them, which would mix up values of different processes.
+        pairs: [(parameter, gradient)]; stop: [1], above 0 where a process was asked to stop
+        Returns pairs with the mean gradients, and the mean of `stop`.
+
+        Gradients travel in a few flat buckets. The first value of each bucket comes from the bucket before it (`stop` in the
+        first), so that no executor can reorder the buckets and mix up values of different processes.
         """
         if self.world == 1:
             return pairs, stop
@@ -125,7 +131,7 @@ def _size(gradient):
 
 
 def _buckets(gradients):
-    """Neighbours put together up to BUCKET values."""
+    """Lists of neighbouring gradients with up to BUCKET values together."""
     found, filled = [[]], 0
     for gradient in gradients:
         if filled and filled + _size(gradient) > BUCKET:

@@ -12,10 +12,10 @@ from utils.errors import ConfigError, WeightsError
 
 
 class Device:
-    """A place to run on and the scope that holds the variables of the graphs run there.
+    """A place to run on, and the scope that holds the variables of the graphs run there.
 
-    `onednn` runs CPU kernels through oneDNN, which needs graphs that do not train: see `Model.onednn`. FLAGS_use_mkldnn=0 in the
-    environment keeps it out.
+    onednn: run CPU kernels through oneDNN, for graphs that do not train (see `Model.onednn`); the environment variable
+    FLAGS_use_mkldnn=0 turns it off
     """
 
     def __init__(self, use_gpu=False, onednn=False):
@@ -43,34 +43,12 @@ class Device:
     def run(self, graph, feed, fetch):
         """Run one batch. `feed`: {name: array}; `fetch`: values of the graph. Returns arrays in the order of `fetch`."""
         feed = {name: feed[name] for name in graph.feeds if name in feed}
-        return self._run(graph.program, feed, fetch)
+        return self.run_program(graph.program, feed, fetch)
 
-    def _run(self, program, feed, fetch):
+    def run_program(self, program, feed, fetch):
+        """Run a program in this device's scope; `feed` and `fetch` as in `run`, with all that the program takes."""
         with paddle.static.scope_guard(self.scope), compat.onednn(self.onednn):
             return self.executor.run(program, feed=feed, fetch_list=list(fetch))
-
-    def train(self, graph, feed, seeds, stop=False):
-        """One update of a training graph by a batch. `seeds`: of the dropout masks, one a piece. `stop`: this process wants to.
-
-        Returns (mean loss, probabilities [B, classes], whether any process wants to stop).
-        """
-        fetch, wish = [graph.loss, graph.probabilities], {}
-        told = [] if graph.stop is None else [graph.stop]
-        if told:
-            wish = {"stop": np.array([stop], np.float32)}
-        feed = {name: feed[name] for name in graph.feeds}
-        if graph.pieces == 1:
-            paddle.seed(seeds[0])
-            loss, probabilities, *told = self._run(graph.program, {**feed, **wish}, fetch + told)
-        else:
-            losses, probabilities = [], []
-            for part, seed in zip(_pieces(feed, graph.pieces), seeds, strict=True):
-                paddle.seed(seed)
-                for found, value in zip((losses, probabilities), self._run(graph.program, part, fetch), strict=True):
-                    found.append(value)
-            told = self._run(graph.accumulation.program, wish, told)
-            loss, probabilities = np.mean(losses), np.concatenate(probabilities)
-        return loss, probabilities, told[0][0] > 0 if told else stop
 
     def scores(self, graph, feed):
         """(probabilities, logits) [B, classes] of one batch."""
@@ -81,7 +59,10 @@ class Device:
         return {name: np.array(self._tensor(name)) for name in names}
 
     def set(self, values):
-        """Overwrite variables, in their own precision; WeightsError where a shape or kind differs (Paddle would accept it in silence)."""
+        """Overwrite variables, each in its own precision.
+
+        Raises WeightsError where a shape or a kind of number differs; Paddle would accept either silently.
+        """
         for name, value in values.items():
             tensor = self._tensor(name)
             if tuple(tensor.shape()) != tuple(value.shape):
@@ -96,9 +77,3 @@ class Device:
         if variable is None:
             raise WeightsError(f"the model has no variable '{name}'")
         return variable.get_tensor()
-
-
-def _pieces(feed, count):
-    """{name: array} cut into `count` equal ones, in order."""
-    size = len(next(iter(feed.values()))) // count
-    return [{name: rows[i * size : (i + 1) * size] for name, rows in feed.items()} for i in range(count)]

@@ -13,6 +13,7 @@ from engine.distributed.group import BUCKET, _buckets
 from engine.distributed.launch import divisible, joined
 from engine.graph.device import Device
 from engine.graph.program import Graph
+from engine.graph.step import Stepper
 from engine.trainer import Trainer
 from metrics.accuracy import Accuracy
 from metrics.youtube8m import YouTube8M
@@ -128,12 +129,12 @@ def test_alone_nothing_is_shared_and_no_one_is_waited_for(monkeypatch):
         monkeypatch.delenv(name)
     with joined() as group:
         value = {"a": np.ones(2)}
-        assert (group.rank, group.world, group.first) == (0, 1, True)
+        assert (group.rank, group.world, group.is_main) == (0, 1, True)
         assert (
             group.gather(value) == [value]
-            and group.copy(value) is value
+            and group.broadcast(value) is value
             and group.mean(value) is value
-            and group.share(3) == 3
+            and group.broadcast_object(3) == 3
         )
         group.wait()
 
@@ -163,7 +164,7 @@ def test_pieces_add_up_to_the_undivided_batch(name, keys, tmp_path):
         model, config = configure(name, None, {**overrides, "TRAIN.accumulate_steps": pieces})
         trainer = Trainer(model, config, tmp_path / str(pieces), valid_interval=0)
         trainer.start()
-        history = trainer.run()
+        history = trainer.fit()
         found[pieces] = trainer.device.get(trainer.graph.parameters), [epoch["loss"] for epoch in history]
         assert trainer.step == 4
     assert found[4][1] == pytest.approx(found[1][1], rel=1e-5)
@@ -192,10 +193,8 @@ def test_pieces_of_a_batch_with_dropout_draw_different_masks():
         "label": np.zeros((4, 3), np.float32),
     }
     before = device.get(graph.parameters)
-    _, scores, _ = device.train(graph, feed, [5, 5])
-    np.testing.assert_array_equal(scores[:2], scores[2:])
-    _, scores, _ = device.train(graph, feed, [5, 6])
+    step = Stepper(device, graph)
+    _, scores = step(feed, 0.0, (5, 0))
     assert (scores[:2] != scores[2:]).any() and not paddle.in_dynamic_mode()
-    np.testing.assert_array_equal(
-        before["fc1.weights"], device.get(["fc1.weights"])["fc1.weights"]
-    )  # the rate is 0 until set
+    np.testing.assert_array_equal(scores, step(feed, 0.0, (5, 0))[1])  # the same seed and step: the same masks
+    np.testing.assert_array_equal(before["fc1.weights"], device.get(["fc1.weights"])["fc1.weights"])

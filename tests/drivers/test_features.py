@@ -57,7 +57,7 @@ def train(name, data, save_dir, resume=None, **overrides):
     model, config = configure(name, None, {**{key: str(value) for key, value in keys(name, data).items()}, **overrides})
     trainer = Trainer(model, config, save_dir, log_interval=1)
     trainer.start(resume=resume)
-    trainer.run()
+    trainer.fit()
     return save_dir
 
 

@@ -6,42 +6,37 @@ import time
 
 import pytest
 
-from engine.meter import Meter
-from engine.stop import PATIENCE, StopRequest
+from engine.meter import StepTimes
+from engine.stop import PATIENCE, StopSignal
 
 
-def slow(seconds, count):
-    for i in range(count):
-        time.sleep(seconds)
-        yield i
-
-
-def run(data_seconds, compute_seconds, steps=6):
-    meter, items = Meter(steps, 0), slow(data_seconds, steps)
-    while meter.wait_for(items) is not None:
-        meter.compute(lambda: time.sleep(compute_seconds), samples=4)
-    return meter
+def times(waited, computed, steps=6):
+    found = StepTimes()
+    for _ in range(steps):
+        found.add(waited, computed, samples=4)
+    return found
 
 
 def test_slow_data_is_said_in_words():
-    meter = run(data_seconds=0.05, compute_seconds=0.005)
-    assert meter.data_share > 0.5 and "raise TRAIN.num_reader_threads" in next(meter.verdict())
-    assert meter.samples_per_second > 0 and meter.remaining == 0
+    found = times(waited=0.05, computed=0.005)
+    assert found.data_share > 0.5 and "raise TRAIN.num_reader_threads" in found.advice()
+    assert found.samples_per_second == pytest.approx(4 / 0.055)
+    assert found.line(remaining=100) == "72.7 samples/s, data 91%, ETA 0:00:06"
 
 
 def test_fast_data_is_not():
-    assert not list(run(data_seconds=0.0, compute_seconds=0.02).verdict())
+    assert times(waited=0.0, computed=0.02).advice() is None
 
 
 def test_an_epoch_of_one_step_has_a_time():
     """The old zoo averaged over no step and printed nan."""
-    assert 0.0 < run(0.0, 0.01, steps=1).seconds_per_step < 10.0
+    assert times(0.0, 0.01, steps=1).seconds_per_step == 0.01
 
 
 def test_the_first_ctrl_c_is_a_wish_and_the_second_interrupts():
     """Quirk 26: the old zoo's handler killed the whole process group."""
     before = signal.getsignal(signal.SIGINT)
-    with StopRequest() as stop:
+    with StopSignal() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):
@@ -51,7 +46,7 @@ def test_the_first_ctrl_c_is_a_wish_and_the_second_interrupts():
 
 
 def test_a_launchers_burst_of_sigterms_is_one_wish(monkeypatch):
-    with StopRequest() as stop:
+    with StopSignal() as stop:
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.02)

@@ -119,8 +119,8 @@ def test_the_longest_prefix_counts():
 @pytest.mark.parametrize(
     "train_keys, message",
     [
-        ({"freeze": ["res2", "rse3"]}, "'rse3': no parameter of TSN starts so"),
-        ({"lr_multipliers": {"fc_1": 10}}, "'fc_1': no parameter of TSN starts so"),
+        ({"freeze": ["res2", "rse3"]}, "'rse3': no TSN parameter name starts with this"),
+        ({"lr_multipliers": {"fc_1": 10}}, "'fc_1': no TSN parameter name starts with this"),
         ({"freeze": ["backbone", "fc_0"]}, "leaves no parameter of TSN to train"),
     ],
 )

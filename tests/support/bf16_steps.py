@@ -32,9 +32,8 @@ def losses(name, settings, amp):
     model, pieces = model_class(config, "train"), config.TRAIN.accumulate_steps
     graph, device = Graph(model, training=True, amp=amp, pieces=pieces), Device()
     device.initialise(graph, seed=1)
-    graph.rate.set(1e-3)
-    feed = batch(graph, model)
-    found = [float(device.train(graph, feed, [1] * pieces)[0]) for _ in range(5)]
+    step, feed = Stepper(device, graph), batch(graph, model)
+    found = [step(feed, 1e-3, (1, 0))[0] for _ in range(5)]
     if {array.dtype for array in device.get(graph.parameters).values()} != {np.dtype(np.float32)}:
         sys.exit("a parameter has not 32 bits")
     return found
@@ -45,6 +44,7 @@ if __name__ == "__main__":
     from engine.configuration import configure
     from engine.graph.device import Device
     from engine.graph.program import Graph
+    from engine.graph.step import Stepper
 
     name, settings = sys.argv[1], json.loads(sys.argv[2])
     print(json.dumps({str(amp or "float32"): losses(name, settings, amp) for amp in (None, "bf16")}))

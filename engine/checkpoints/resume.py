@@ -1,0 +1,84 @@
+"""Continuing a training from a checkpoint, or saying why it cannot be continued exactly."""
+
+import logging
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.checkpoints import files
+from engine.graph.device import Device
+from engine.graph.program import Graph
+from engine.weights import load as weights
+
+__all__ = ["METER", "Resumed", "read_start", "resume"]
+
+log = logging.getLogger("zoo")
+
+METER = "meter@"  # before the names of a meter's arrays, which lie among those of the optimizer in .pdopt
+
+
+class Resumed(NamedTuple):
+    """What a checkpoint holds besides the values that `resume` has set in the device."""
+
+    prefix: str
+    state: dict
+    meter: dict[str, np.ndarray]
+
+
+def read_start(pretrain, source, model, device: Device, graph: Graph, config, steps_per_epoch: int) -> Resumed | None:
+    """Set the values that training starts from. Returns the checkpoint if one is continued.
+
+    pretrain: backbone weights; "none" for none of them, None for the released ones
+    source: checkpoint to continue or weights to fine-tune; wins over `pretrain`
+    """
+    if source:
+        return resume(source, model, device, graph, config, steps_per_epoch)
+    if model.not_in_backbone:
+        found = weights.require_backbone(pretrain, model)
+        if found:
+            weights.put(weights.backbone, device, graph, model, found)
+    elif pretrain and pretrain.lower() != "none":
+        weights.put(weights.finetune, device, graph, model, pretrain)
+    return None
+
+
+def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: int) -> Resumed | None:
+    """Set parameters and optimizer state of `graph` to those of a checkpoint, in any spelling of its path.
+
+    Returns None where this can only be a fine-tune from epoch 0: released weights, or another number of classes. Warns about
+    everything that makes the continuation inexact. Raises CheckpointError, WeightsError.
+    """
+    prefix = files.resolve(path, model.name)
+    if files.state_of(prefix) is None:
+        log.warning("--resume '%s' holds weights only: starting a fine-tune at epoch 0 with a new optimizer", path)
+        weights.put(weights.finetune, device, graph, model, path)
+        return None
+    parameters, accumulators, state = files.load(prefix)
+    rule = partial(weights.finetune, called=prefix)
+    if weights.put(rule, device, graph, model, parameters).reinitialised:
+        log.warning("--resume '%s': another number of classes, so this is a fine-tune from epoch 0", path)
+        return None
+    wanted = graph.accumulators()
+    device.set({name: accumulators[name] for name in wanted if name in accumulators})
+    _warn_missing(prefix, wanted, [name for name in wanted if name not in accumulators])
+    changed = files.changes(state, config.model_dump(), steps_per_epoch)
+    if changed:
+        log.warning(
+            "the continuation is not exact, since the checkpoint was made with other settings: %s", "; ".join(changed)
+        )
+    meter = {name.removeprefix(METER): value for name, value in accumulators.items() if name.startswith(METER)}
+    return Resumed(prefix, state, meter)
+
+
+def _warn_missing(prefix, wanted, missing):
+    if not missing:
+        return
+    shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    log.warning(
+        "the continuation is not exact: '%s.pdopt' lacks %d of %d tensors of the optimizer, which start anew: %s",
+        prefix,
+        len(missing),
+        len(wanted),
+        shown,
+    )
