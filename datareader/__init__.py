@@ -1,15 +1,20 @@
-"""From files to batches. Readers know nothing of Paddle programs. Adding a reader: a file here, a line in `READERS`."""
+"""From files to batches. Readers know nothing of Paddle programs. To add a reader: a file here and a line in READERS."""
 
 from datareader.clips.dataset import ClipDataset
 from datareader.features.dataset import FeatureDataset
-from datareader.loader import Loader
+from datareader.loader import Dataset, Loader
+from utils.config.schema import ReadSection
 
 READERS = {"clips": ClipDataset, "features": FeatureDataset}  # by the reader family of the model
 
 
-def loader_for(dataset, section, training=False, seed=0, part=(0, 1)):
-    """The loader of a dataset with the batch size (in views), threads and bounds that a config section asks for; `part`: (rank,
-    world) of the process, which reads its slice of each batch."""
+def loader_for(
+    dataset: Dataset, section: ReadSection, training: bool = False, seed: int = 0, part: tuple[int, int] = (0, 1)
+) -> Loader:
+    """The loader of a dataset with the batch size (in views), threads and bounds of a config section.
+
+    part: (rank, world) of this process, which reads its slice of each batch.
+    """
     batch_size = max(1, section.batch_size // section.views)
     return Loader(
         dataset,

@@ -37,6 +37,10 @@ class RemoteError(ZooError):
     """The server cannot be reached or the credentials are unusable. Not the object's fault, so no sample is skipped for it."""
 
 
+class ResourceError(ZooError):
+    """This machine has run out of something, such as open files; the file that was being read is not at fault."""
+
+
 class WeightsError(ZooError):
     """A weight file that cannot be read, or that does not fit the model."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 
 from datareader.clips.limits import Limits, claimed_entries
+from datareader.stopping import check_stopped
 from storage import addresses
 from storage.files import not_a_file
 from utils.errors import ObjectError, VideoError
@@ -47,6 +48,7 @@ class OpenedClip:
         allowed = self.stream.container.size + UNPACKED_BYTES
         try:
             for packet in self.stream.container.demux(self.stream):
+                check_stopped()
                 if not packet.size:  # an empty packet would end the decoding
                     continue
                 found.append(packet)
@@ -74,6 +76,7 @@ class OpenedClip:
         """
         decoder = self.stream.codec_context
         for packet in (*packets, None):
+            check_stopped()
             try:
                 yield from decoder.decode(packet)
             except av.FFmpegError as error:

@@ -17,6 +17,7 @@ from av.video.reformatter import VideoReformatter
 
 from datareader.clips.container import NO_FRAME, OpenedClip, header_seconds, open_clip
 from datareader.clips.limits import DEFAULTS, Limits
+from datareader.stopping import check_stopped
 from utils.errors import VideoError
 
 __all__ = ["VideoInfo", "probe", "read_frames"]
@@ -174,6 +175,7 @@ def _decode_sparse(
         for first, last in _runs(packets, [order[index] for index in sorted(wanted)]):
             decoder.flush_buffers()
             for packet in (*packets[first : last + 1], None):
+                check_stopped()
                 decoder.skip_frame = "DEFAULT" if packet is None or packet.pts in index_of else unwanted
                 for frame in decoder.decode(packet):
                     if frame.is_corrupt:  # patched up from pictures that a whole decode has others of
