@@ -1,41 +1,64 @@
 """File lists: one file a line.
 
-    /data/k400/abseiling/clip 1.mp4 0       a clip and its label: the last field; blanks inside the path are fine
+    /data/k400/abseiling/clip 1.mp4 0       a clip and its label, the last field; the path may contain blanks
     train_pkl/VZdC4pLA9tA_000002.pkl        a Kinetics pickle carries its own label
     /data/new/clip.mp4                      a clip to classify needs no label
-    /data/yt8m/train0093.tfrecord           a shard of many videos' features carries their labels
+    /data/yt8m/train0093.tfrecord           a shard holds the features and labels of many videos
 
-A list, and each file in it, may be at an address (storage/addresses.py); entries of a remote list are relative to its folder too.
+A list, and each file in it, may be at an address (storage/addresses.py). Relative entries of a remote list start from its
+folder too.
 """
 
-import csv
 import os
 import re
-from collections import namedtuple
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from storage import addresses
-from utils.errors import DataError, ObjectError
+from utils.errors import DataError, ObjectError, shown
 
-Item = namedtuple("Item", "path label name")  # label None: inside the pickle, or not known; name: as the list wrote it
+__all__ = [
+    "CLIPS",
+    "PICKLES",
+    "SHARDS",
+    "Item",
+    "files_in",
+    "find_clips",
+    "find_shards",
+    "is_pickle",
+    "numbered_lines",
+    "read_clip_list",
+    "read_lines",
+    "read_shard_list",
+    "require",
+]
 
 PICKLES = (".pkl", ".pickle")
 SHARDS = (*PICKLES, ".tfrecord")
 LONGEST_LINE = 4096  # characters, more than any path may have
-# Endings of the containers that datareader/clips/video.py opens.
+# Endings of the containers that datareader/clips/container.py opens.
 CLIPS = tuple(
     ".mp4 .avi .mkv .mov .webm .m4v .mpg .mpeg .ts .flv .wmv .3gp .ogv "
     ".asf .ogg .ogm .mxf .gif .m2ts .mts .vob .f4v .3g2 .rm .rmvb .dv .nut .wtv .ivf".split()
 )
 
 
-def read_lines(path, key):
-    """Non-empty lines of a list; DataError names the file and the config key that asked for it."""
+class Item(NamedTuple):
+    """A line of a list."""
+
+    path: Path | str  # str: an address
+    label: int | None  # None: inside the pickle, or unknown
+    name: str  # the path as the list wrote it; safe to print and to store
+
+
+def read_lines(path: str | os.PathLike, key: str) -> list[str]:
+    """Non-empty lines of a list. Raises DataError, which names the file and the config key that asked for it."""
     return [line for _, line in numbered_lines(path, key)]
 
 
-def numbered_lines(path, key):
-    """`read_lines`, each with its number in the file: (number, line)."""
+def numbered_lines(path: str | os.PathLike, key: str) -> list[tuple[int, str]]:
+    """`read_lines`, each line with its number in the file."""
     if not path:
         raise DataError(f"{key} is not set; {_remedy(key)}")
     try:
@@ -60,7 +83,7 @@ def numbered_lines(path, key):
     return lines
 
 
-def _remedy(key):
+def _remedy(key: str) -> str:
     if key == "INFER.filelist":
         return "give --video_path with clips or a folder, or --filelist with a list"
     if not key.endswith(".filelist"):
@@ -68,22 +91,32 @@ def _remedy(key):
     return f"give yours with -o {key}=PATH; dataset/README.md says how lists are made"
 
 
-def is_pickle(name, fallback):
-    """Whether a listed file is a Kinetics pickle: by its ending, else by the `fallback` format."""
+def is_pickle(name: str, fallback: str) -> bool:
+    """Whether a listed file is a Kinetics pickle: by its ending, else by the `fallback` format ("pkl" or "mp4")."""
     ending = addresses.suffix(name)
     return ending in PICKLES or (ending not in CLIPS and fallback == "pkl")
 
 
-def read_clip_list(path, key, num_classes, labelled=True, data_root=None, fallback="pkl"):
-    """Items of a clip list. Relative paths start from `data_root`, else from the list's folder, else (if only that one
-    holds the first file) from the working folder. DataError for a line without a label or a label out of range."""
+def read_clip_list(
+    path: str | os.PathLike,
+    key: str,
+    num_classes: int,
+    labelled: bool = True,
+    data_root: str | None = None,
+    fallback: str = "pkl",
+) -> list[Item]:
+    """Items of a clip list.
+
+    Relative paths start from `data_root`, else from the list's folder, else from the working folder if only that one
+    holds the first file. Raises DataError for a line without a label and a label out of range.
+    """
     lines = numbered_lines(path, key)
     parsed = [_parse(line, f"list '{path}', line {number}", num_classes, labelled, fallback) for number, line in lines]
     base = _base(path, data_root, [name for name, _ in parsed[:20]])
     return [Item(addresses.join(base, name), label, name) for name, label in parsed]
 
 
-def _parse(line, where, num_classes, labelled, fallback):
+def _parse(line: str, where: str, num_classes: int, labelled: bool, fallback: str) -> tuple[str, int | None]:
     fields = line.rsplit(maxsplit=1)
     if len(fields) < 2 or not re.fullmatch(r"[+-]?[0-9]{1,9}", fields[1]):
         if labelled and (not is_pickle(line, fallback) or addresses.suffix(fields[0]) in CLIPS):
@@ -95,7 +128,8 @@ def _parse(line, where, num_classes, labelled, fallback):
     return name, label
 
 
-def _base(path, data_root, names):
+def _base(path: str | os.PathLike, data_root: str | None, names: Sequence[str]) -> Path | str:
+    """The folder that relative paths of a list start from."""
     if data_root:
         if not addresses.is_remote(data_root) and not Path(data_root).is_dir():
             raise DataError(f"data_root '{data_root}' is not a folder")
@@ -109,51 +143,51 @@ def _base(path, data_root, names):
     return here if only_here else beside
 
 
-def read_shard_list(path, key, data_root=None):
-    """Items of a list of feature shards: the whole line is a path; relative ones start as in `read_clip_list`."""
+def read_shard_list(path: str | os.PathLike, key: str, data_root: str | None = None) -> list[Item]:
+    """Items of a list of feature shards. The whole line is a path; relative ones start as in `read_clip_list`."""
     lines = read_lines(path, key)
     base = _base(path, data_root, lines[:20])
     return [Item(addresses.join(base, line), None, line) for line in lines]
 
 
-def require(paths):
-    """DataError unless these files, folders and addresses are there."""
+def require(paths: Sequence[str | os.PathLike]) -> None:
+    """Raises DataError unless these files, folders and addresses exist."""
     for path in paths:
         if not addresses.exists(path):
             raise DataError(f"--video_path '{path}' does not exist; give a file, a folder, or an address of one")
 
 
-def find_clips(paths):
-    """Items of files and folders given on the command line; folders are searched for clips and pickles, in sorted order."""
+def find_clips(paths: Sequence[str | os.PathLike]) -> list[Item]:
+    """Items of files and folders. Folders are searched for clips and pickles, in sorted order. Raises DataError."""
     return _find(paths, CLIPS + PICKLES, f"no clip ({', '.join(CLIPS)}) and no pickle")
 
 
-def find_shards(paths):
-    """Items of feature shards and folders of them; DataError for a clip, which these models cannot see."""
+def find_shards(paths: Sequence[str | os.PathLike]) -> list[Item]:
+    """Items of feature shards and folders of them. Raises DataError, also for a clip: these models read features."""
     for path in paths:
         if addresses.suffix(path) in CLIPS:
             raise DataError(
-                f"--video_path '{path}' is a clip, but this model classifies YouTube-8M features, not pixels: give feature "
-                f"shards ({', '.join(SHARDS)}) or a --filelist of them; TSN and STNET classify clips"
+                f"--video_path '{path}' is a clip, but this model classifies YouTube-8M features, not pixels: give "
+                f"feature shards ({', '.join(SHARDS)}) or a --filelist of them; TSN and STNET classify clips"
             )
     return _find(paths, SHARDS, f"no feature shard ({', '.join(SHARDS)})")
 
 
-def _find(paths, endings, nothing):
+def _find(paths: Sequence[str | os.PathLike], endings: Sequence[str], nothing: str) -> list[Item]:
     items = []
     require(paths)
     for path in paths:
         if addresses.is_remote(path) or Path(path).is_dir():
-            items += [Item(found, None, str(found)) for found in _inside(path, endings, nothing)]
+            items += [Item(found, None, shown(found, LONGEST_LINE)) for found in _inside(path, endings, nothing)]
         else:
-            items.append(Item(Path(path), None, str(path)))
+            items.append(Item(Path(path), None, shown(path, LONGEST_LINE)))
     return items
 
 
-def _inside(folder, endings, nothing):
-    """The files of a folder, or at an address, that end so."""
+def _inside(folder: str | os.PathLike, endings: Sequence[str], nothing: str) -> list[Path | str]:
+    """The files with these endings in a folder or at an address."""
     try:
-        found = addresses.files(folder) if addresses.is_remote(folder) else sorted(Path(folder).rglob("*"))
+        found = addresses.files(folder) if addresses.is_remote(folder) else files_in(folder)
     except ObjectError as error:
         raise DataError(f"--video_path {error}") from error
     if found == [folder]:
@@ -164,40 +198,13 @@ def _inside(folder, endings, nothing):
     return found
 
 
-def read_names(path):
-    """Class names in index order from a text file: `name` lines, or `name index` / `index name` lines that spell it out;
-    or from YouTube-8M's vocabulary.csv."""
-    if addresses.suffix(path) == ".csv":
-        return _vocabulary(path)
-    lines = read_lines(path, "class names")
-    fields = [line.split() for line in lines]
-    for position in (0, -1):
-        numbers = [
-            words[position] for words in fields if len(words) > 1 and words[position].isdigit()
-        ]  # a lone number is a name
-        if sorted(map(int, numbers)) == list(range(len(lines))):
-            rest = [" ".join(words[:-1] if position else words[1:]) for words in fields]
-            return [name for _, name in sorted(zip(map(int, numbers), rest, strict=True))]
-    return lines
+def files_in(folder: str | os.PathLike) -> list[Path]:
+    """The files in a folder and its subfolders, sorted. Raises DataError for a folder that may not be read."""
 
-
-def _vocabulary(path):
-    """Names from a CSV file with the columns Index and Name; a few classes have no name, but each a KnowledgeGraphId."""
-    try:
-        with addresses.reading(path) as copy, open(copy, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        names = {int(row["Index"]): row["Name"] or row["KnowledgeGraphId"] for row in rows}
-    except ObjectError as error:
-        raise DataError(f"class names {error}") from error
-    except OSError as error:
-        raise DataError(f"class names '{path}' cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
+    def refuse(error: OSError) -> None:
         raise DataError(
-            f"class names '{path}': expected the columns Index, KnowledgeGraphId and Name of YouTube-8M's vocabulary.csv, "
-            f"or a text file with a name a line; found {type(error).__name__}: {error}"
+            f"the folder '{shown(error.filename)}' cannot be read ({error.strerror}); change its permissions, or move "
+            "it elsewhere"
         ) from error
-    if sorted(names) != list(range(len(rows))):
-        raise DataError(
-            f"class names '{path}': the {len(rows)} rows do not have the indices 0 to {len(rows) - 1}, once each"
-        )
-    return [names[i] for i in range(len(rows))]
+
+    return sorted(Path(inside, name) for inside, _, names in os.walk(folder, onerror=refuse) for name in names)

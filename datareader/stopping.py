@@ -12,7 +12,7 @@ from collections.abc import Iterable
 __all__ = ["Stopped", "check_stopped", "join", "stop_at_exit", "work_for"]
 
 JOIN_SECONDS = 10.0  # that threads are waited for; a decoder looks every packet whether it should stop
-THREAD_NAME = "reader"  # utils/cli.py leaves without waiting if such a thread is stuck
+THREAD_NAME = "reader"
 
 _current = threading.local()
 _live: weakref.WeakSet = weakref.WeakSet()

@@ -11,8 +11,8 @@ wrong.
 import os
 from collections.abc import Sequence
 
-from datareader import lists
 from datareader.check import check, read_samples, report
+from datareader.names import read_names
 from utils import cli
 from utils.errors import ConfigError
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.workers < 1 or (args.num_classes is not None and args.num_classes < 1):
         parser.error(f"--workers '{args.workers}' and --num_classes '{args.num_classes}' must be at least 1")
-    names = lists.read_names(args.class_names) if args.class_names else None
+    names = read_names(args.class_names) if args.class_names else None
     count = args.num_classes or (len(names) if names else None)
     if names and len(names) != count:
         raise ConfigError(f"'{args.class_names}' names {len(names)} classes, --num_classes is '{count}'")

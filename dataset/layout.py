@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from datareader import lists
+from datareader.names import read_names
 from engine.configuration import KINETICS_NAMES
 from storage import addresses
 from storage.files import parse_json, replacing, writable_folder
@@ -85,7 +86,7 @@ def _classes(folder):
     """{class folder: label}: Kinetics-400's labels where all are its classes, else their order."""
     roots = [folder / name.format(split) for split in MODES for name in FOLDERS]
     names = sorted({entry.name for root in roots if root.is_dir() for entry in root.iterdir() if entry.is_dir()})
-    kinetics = {name: label for label, name in enumerate(lists.read_names(KINETICS_NAMES))}
+    kinetics = {name: label for label, name in enumerate(read_names(KINETICS_NAMES))}
     labels = [kinetics.get(name.replace("_", " "), kinetics.get(name)) for name in names]
     return dict(zip(names, range(len(names)) if None in labels else labels, strict=True))
 

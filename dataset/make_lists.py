@@ -34,11 +34,11 @@ def find(folder):
     classes = {}
     for entry in sorted(folder.iterdir()):
         if entry.is_dir() and not entry.name.startswith("."):
-            clips = sorted(
+            clips = [
                 path
-                for path in entry.rglob("*")
+                for path in lists.files_in(entry)
                 if path.suffix.lower() in lists.CLIPS and not path.name.startswith(".")
-            )
+            ]
             if clips:
                 classes[entry.name] = clips
     if len(classes) < 2:

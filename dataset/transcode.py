@@ -26,7 +26,7 @@ from datareader.clips.container import FORMATS
 from datareader.clips.sampling import segment_starts
 from datareader.clips.transforms import scaled_size
 from datareader.clips.video import probe, read_frames
-from datareader.lists import CLIPS
+from datareader.lists import CLIPS, files_in
 from dataset.conversion import convert_all, write_failures, writing
 from utils import cli
 from utils.errors import ConfigError, DataError, VideoError
@@ -52,11 +52,11 @@ class Estimate(NamedTuple):
 def find(source_dir, target_dir):
     """[(clip, mp4 to write)] of all clips below `source_dir`. Raises ConfigError, DataError."""
     source, target = Path(source_dir), Path(target_dir)
-    if target.resolve().is_relative_to(source.resolve()):
-        raise ConfigError(f"target '{target}' lies in the source folder '{source}'; choose a folder beside it")
-    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in CLIPS and not path.name.startswith("."))
     if not source.is_dir():
         raise DataError(f"'{source}' is not a folder; expected one with clips in it")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise ConfigError(f"target '{target}' lies in the source folder '{source}'; choose a folder beside it")
+    found = [path for path in files_in(source) if path.suffix.lower() in CLIPS and not path.name.startswith(".")]
     if not found:
         raise DataError(f"'{source}' holds no clip ({', '.join(CLIPS)})")
     sources = {}

@@ -2,19 +2,28 @@
 
 import csv
 import logging
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 
-from datareader.loader import too_many_bad
+from datareader.loader import Loader, too_many_bad
+from engine.distributed.group import Group
 from storage import addresses
 from storage.files import replacing
+from utils.errors import DataError, RemoteError
 
 log = logging.getLogger("zoo")
 
+COLUMNS = ["list", "sample", "reason"]
 
-def merge(group, loader):
-    """Give every process's loader what all of them have found to be bad, each sample once, and whether one lost its connection.
-    Raises DataError when that is more than half of a training list."""
+
+def merge(group: Group, loader: Loader) -> None:
+    """Give every process's loader the bad samples of all processes, each once, and whether one lost its connection.
+
+    Raises DataError if that is more than half of a training list.
+    """
     known = sorted(loader.bad)
     found = group.gather(
         {
@@ -27,24 +36,44 @@ def merge(group, loader):
     for part in found:
         for index, reason in zip(part["indices"].tolist(), part["reasons"].tolist(), strict=True):
             merged.setdefault(index, reason)
-    bad, loader.lost = group.broadcast_object(
-        [sorted(merged.items()), next((part["lost"].item() for part in found if part["lost"].item()), None)]
-    )
+    lost = next((part["lost"].item() for part in found if part["lost"].item()), None)
+    bad, loader.lost = group.broadcast_object([sorted(merged.items()), lost])
     loader.bad.update((int(index), reason) for index, reason in bad)
     if loader.training and 2 * len(loader.bad) > len(loader.dataset):
         raise too_many_bad(loader)
 
 
-def write(folder, mode, loader):
-    """Write them to <folder>/bad_samples.csv, this mode's rows replacing its earlier ones."""
+def write(folder: str | os.PathLike, mode: str, loader: Loader) -> None:
+    """Write them to <folder>/bad_samples.csv. The rows of this mode replace its earlier ones.
+
+    A list that cannot be written is a warning: no training ends because of it.
+    """
     if not loader.bad:
         return
     path, dataset = addresses.join(folder, "bad_samples.csv"), loader.dataset
-    rows = []
-    if addresses.exists(path):
-        with addresses.reading(path) as earlier, open(earlier, encoding="utf-8", newline="") as file:
-            rows = [row for row in list(csv.reader(file))[1:] if row and row[0] != mode]
-    rows += [[mode, dataset.name(index), reason] for index, reason in sorted(loader.bad.items())]
-    with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["list", "sample", "reason"], *rows])
+    rows = [[mode, dataset.name(index), reason] for index, reason in sorted(loader.bad.items())]
+    try:
+        earlier = [row for row in _earlier(path) if row[0] != mode]
+        with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *earlier, *rows])
+    except (OSError, RemoteError, DataError) as error:
+        log.warning("%d of %d %s samples cannot be read", len(loader.bad), len(dataset), mode)
+        log.warning("'%s' cannot be written: %s; make room there, or see the log", path, error)
+        return
     log.warning("%d of %d %s samples cannot be read; listed in '%s'", len(loader.bad), len(dataset), mode, path)
+
+
+def _earlier(path: Path | str) -> list[list[str]]:
+    """Rows of an earlier list. One that somebody saved in another form is kept beside it, and gives no rows."""
+    if not addresses.exists(path):
+        return []
+    with addresses.reading(path) as copy:
+        try:
+            with open(copy, encoding="utf-8", newline="") as file:
+                return [row for row in list(csv.reader(file))[1:] if row]
+        except (UnicodeDecodeError, csv.Error) as error:
+            kept = addresses.join(addresses.parent(path), "bad_samples_unreadable.csv")
+            with replacing(kept) as beside:
+                shutil.copyfile(copy, beside)
+            log.warning("'%s' is no CSV file in UTF-8 (%s); it is kept as '%s'", path, error, kept)
+            return []

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from datareader import lists
+from datareader.names import read_names
 from engine.checkpoints import files as checkpoint
 from engine.graph import compat
 from engine.weights import formats, released
@@ -141,7 +141,7 @@ def class_names(config, source=None):
     travelling = [str(name) for name in (state or {}).get("class_names", [])]
     theirs = travelling and model.class_names == (state["config"].get("MODEL") or {}).get("class_names")
     if model.class_names and not (theirs and not addresses.exists(model.class_names)):  # theirs may have stayed behind
-        names, origin = lists.read_names(model.class_names), model.class_names
+        names, origin = read_names(model.class_names), model.class_names
     elif len(travelling) == model.num_classes:
         if labels:
             log.info("class names come from '%s'; INFER.kinetics_labels '%s' is not read", source, labels)
@@ -149,7 +149,7 @@ def class_names(config, source=None):
     elif labels:
         names, origin = _json_names(labels), labels
     elif model.num_classes == 400:
-        return lists.read_names(KINETICS_NAMES)
+        return read_names(KINETICS_NAMES)
     else:
         return [f"class {i}" for i in range(model.num_classes)]
     if len(names) != model.num_classes:

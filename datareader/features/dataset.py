@@ -1,21 +1,28 @@
-"""Features for AttentionCluster, AttentionLSTM and NEXTVLAD: the videos in shards of YouTube-8M features, both kinds mixed.
+"""Features for AttentionCluster, AttentionLSTM and NEXTVLAD: the videos in shards of YouTube-8M features.
 
     list -> shards -> how many videos in each -> index -> (shard, video) -> which frames -> uint8 rows of a padded batch
-Randomness is a function of (seed, epoch, index) alone. In memory are the batches, and where videos lie: of TFRecords eight
-bytes a video, of pickles the structure of 2 * WINDOW shards.
+
+TFRecords and pickles may be mixed. Randomness is a function of (seed, epoch, index) alone. In memory are the batches and
+the places of the videos: eight bytes a video of a TFRecord, and the structure of 2 * WINDOW pickles.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
+from typing import Self
 
 import numpy as np
 from tqdm import tqdm
 
 from datareader import lists
 from datareader.clips.sampling import stride_indices
-from datareader.features.shards import BrokenShard, LRUCache, open_shard, pickled_videos
-from utils.errors import DataError
+from datareader.features.shards import BrokenShard, LRUCache, Shard, open_shard, pickled_videos
+from datareader.resources import patiently
+from utils.config.features import FeatureConfig
+from utils.errors import DataError, shown
+
+__all__ = ["FeatureDataset", "Videos"]
 
 WINDOW = 16  # shards whose videos are shuffled together
 
@@ -23,48 +30,49 @@ WINDOW = 16  # shards whose videos are shuffled together
 class Videos:
     """The features of a batch: {name: uint8 [B, frames, width]}, zeros after each video's `length` frames (int64 [B])."""
 
-    def __init__(self, features, length):
+    def __init__(self, features: dict[str, np.ndarray], length: np.ndarray) -> None:
         self.features, self.length = features, length
         self.nbytes = sum(array.nbytes for array in features.values())
 
-    def __setitem__(self, row, video):
+    def __setitem__(self, row: int, video: dict[str, np.ndarray]) -> None:
         for name, frames in video.items():
             self.features[name][row, : len(frames)] = frames
             self.features[name][row, len(frames) :] = 0
             self.length[row] = len(frames)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: Sequence[int]) -> Self:
         return Videos({name: array[rows] for name, array in self.features.items()}, self.length[rows])
 
 
 class FeatureDataset:
     """The videos of one mode. `read` gives (frames, labels, id); the loader stores them in a `buffer`."""
 
-    def __init__(self, config, mode, items, seed=0):
-        self.model, self.section, self.items, self.seed = config.MODEL, config.section(mode), items, seed
+    def __init__(self, config: FeatureConfig, mode: str, items: Sequence[lists.Item], seed: int = 0) -> None:
+        self.model, self.section = config.MODEL, config.section(mode)
+        self.items, self.seed = items, seed
         self.training, self.labelled = mode == "train", mode != "infer"
-        self.frames = getattr(
-            self.model, "seg_num", None
-        )  # AttentionCluster samples so many; others read a whole video
+        self.frames = getattr(self.model, "seg_num", None)  # that AttentionCluster samples; others read a whole video
         self.outlines = LRUCache(pickled_videos, 2 * WINDOW)
         self.shards = self._open_shards(mode)
         self.firsts = [0, *accumulate(map(len, self.shards))]  # index of each shard's first video, and the end
 
     @classmethod
-    def from_config(cls, config, mode, seed=0):
-        """The videos in the shards that the mode's `filelist` names."""
+    def from_config(cls, config: FeatureConfig, mode: str, seed: int = 0) -> Self:
+        """The videos in the shards that the mode's `filelist` names. Raises DataError."""
         section = config.section(mode)
-        return cls(
-            config, mode, lists.read_shard_list(section.filelist, f"{mode.upper()}.filelist", section.data_root), seed
-        )
+        items = lists.read_shard_list(section.filelist, f"{mode.upper()}.filelist", section.data_root)
+        return cls(config, mode, items, seed)
 
     @classmethod
-    def from_paths(cls, config, mode, paths):
-        """The videos in shards, or folders of shards, named on the command line."""
+    def from_paths(cls, config: FeatureConfig, mode: str, paths: Sequence[str]) -> Self:
+        """The videos in shards, or folders of shards, named on the command line. Raises DataError."""
         return cls(config, mode, lists.find_shards(paths))
 
-    def _open_shards(self, mode):
-        """Shards in the order of the list. DataError when more than half of them (outside training: all) cannot be opened."""
+    def _open_shards(self, mode: str) -> list[Shard]:
+        """Shards in the order of the list.
+
+        Raises DataError if more than half of them cannot be opened; outside training only if all of them cannot.
+        """
         with ThreadPoolExecutor(self.section.num_reader_threads) as pool:
             opened = pool.map(self._open, [item.path for item in self.items])
             shards = list(
@@ -77,40 +85,37 @@ class FeatureDataset:
             )
         return shards
 
-    def _open(self, path):
+    def _open(self, path: object) -> Shard:
         try:
-            return open_shard(path, self.outlines)
+            return patiently(open_shard, path, self.outlines)
         except DataError as error:
             return BrokenShard(str(error))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.firsts[-1]
 
-    def _locate(self, index):
+    def _locate(self, index: int) -> tuple[int, int]:
         """(position of the shard, position in the shard) of a video."""
         shard = bisect_right(self.firsts, index) - 1
         return shard, index - self.firsts[shard]
 
-    def name(self, index):
-        """What messages and results call a video that cannot be read: its shard as the list wrote it, and its place there."""
+    def name(self, index: int) -> str:
+        """The name of an unreadable video in messages and results: its shard as the list wrote it, and its place."""
         shard, i = self._locate(index)
         name = self.items[shard].name
         return name if isinstance(self.shards[shard], BrokenShard) else f"{name}, record {i}"
 
-    def shuffled(self, rng):
-        """The order of an epoch: shards at random, and the videos of each WINDOW of them at random, so that few are open at a time."""
+    def shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        """Indices of all videos, in the order of an epoch.
+
+        Shards are in random order, and so are the videos of each WINDOW shards: few shards are open at a time.
+        """
         shards = rng.permutation(len(self.shards))
         windows = [shards[i : i + WINDOW] for i in range(0, len(shards), WINDOW)]
-        return np.concatenate(
-            [
-                rng.permutation(
-                    np.concatenate([np.arange(self.firsts[shard], self.firsts[shard + 1]) for shard in window])
-                )
-                for window in windows
-            ]
-        )
+        indices = [[np.arange(self.firsts[shard], self.firsts[shard + 1]) for shard in window] for window in windows]
+        return np.concatenate([rng.permutation(np.concatenate(window)) for window in indices])
 
-    def buffer(self, count):
+    def buffer(self, count: int) -> Videos:
         """Room for `count` videos, each as long as the longest may be."""
         frames = self.frames or self.model.max_frames
         return Videos(
@@ -118,9 +123,12 @@ class FeatureDataset:
             np.empty(count, np.int64),
         )
 
-    def feed(self, buffer, labels):
-        """What the graph is fed: each feature uint8 [B, T, width], where known label float32 [B, num_classes], multi-hot, and where
-        the model takes videos of any length, `length` int64 [B]: T is then that of the longest, with zeros after the shorter ones."""
+    def feed(self, buffer: Videos, labels: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+        """What the graph is fed: each feature uint8 [B, T, width] and, if known, multi-hot label float32 [B, num_classes].
+
+        For models that take videos of any length, also `length` int64 [B]. T is then the length of the longest video,
+        and zeros follow the shorter ones.
+        """
         longest = buffer.length.max()
         feed = {name: np.ascontiguousarray(array[:, :longest]) for name, array in buffer.features.items()}
         if self.frames is None:
@@ -131,7 +139,7 @@ class FeatureDataset:
                 row[classes] = 1
         return feed
 
-    def read(self, index, epoch):
+    def read(self, index: int, epoch: int) -> tuple[dict[str, np.ndarray], list[int] | None, str]:
         """({feature: uint8 [n, width]}, list of labels or None, id). Raises DataError for a video that cannot be used."""
         shard, i = self._locate(index)
         video = self.shards[shard].video(i)
@@ -140,7 +148,7 @@ class FeatureDataset:
         features = {name: self._checked(video[name], name, where)[frames] for name in self.model.features}
         return features, self._labels(video["labels"], where) if self.labelled else None, video["id"]
 
-    def _checked(self, frames, name, where):
+    def _checked(self, frames: np.ndarray, name: str, where: str) -> np.ndarray:
         width = self.model.features[name]
         if frames.shape[1] != width:
             raise DataError(
@@ -148,15 +156,15 @@ class FeatureDataset:
             )
         return frames
 
-    def _labels(self, labels, where):
+    def _labels(self, labels: list[int] | None, where: str) -> list[int]:
         if labels is None:
             raise DataError(f"{where} has no 'label'; only infer.py does without")
         wrong = [label for label in labels if not 0 <= label < self.model.num_classes]
         if wrong:
-            raise DataError(f"{where}: label '{wrong[0]}' is not in 0..{self.model.num_classes - 1}")
+            raise DataError(f"{where}: label '{shown(wrong[0], 40)}' is not in 0..{self.model.num_classes - 1}")
         return labels
 
-    def _frames(self, count, epoch, index):
+    def _frames(self, count: int, epoch: int, index: int) -> slice | list[int]:
         """Which of a video's `count` frames the network sees, in its order."""
         if self.frames is None:
             return slice(self.model.max_frames)

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from datareader import lists
 from datareader.clips.transforms import scale, scaled_size
 from datareader.clips.video import read_frames
+from datareader.names import read_names
 from dataset.conversion import convert_all, write_failures, writing
 from dataset.kinetics.generate_label import annotations
 from dataset.youtube8m.tf2pkl import instructions
@@ -43,7 +43,7 @@ def read_labels(path):
     """{label: index} of a label file. Raises DataError."""
     if not Path(path).is_file():
         raise DataError(f"label file '{path}' does not exist; make it with generate_label.py, or name it with --labels")
-    return {name: index for index, name in enumerate(lists.read_names(path))}
+    return {name: index for index, name in enumerate(read_names(path))}
 
 
 def plan(path, indices, source_dir, target_dir):

@@ -1,8 +1,13 @@
 """File lists: blanks, spaces in paths, labels, where relative paths start, and one clear error for each mistake."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from datareader import lists
+from datareader.names import read_names
 from utils.errors import DataError
 
 
@@ -85,19 +90,19 @@ def test_folders_are_searched(tmp_path):
     "text", ["riding a bike\nskiing\n", "1 skiing\n0 riding a bike\n", "riding a bike 0\nskiing 1\n"]
 )
 def test_class_names_in_all_three_forms(tmp_path, text):
-    assert lists.read_names(write(tmp_path, text)) == ["riding a bike", "skiing"]
+    assert read_names(write(tmp_path, text)) == ["riding a bike", "skiing"]
 
 
 def test_class_names_from_the_vocabulary_of_youtube8m(tmp_path):
     """Descriptions hold commas and line ends; a few classes have no name."""
     text = 'Index,TrainVideoCount,KnowledgeGraphId,Name,WikiDescription\n1,9,/m/b,,"a, b\nc"\n0,10,/m/a,Game,x\n'
-    assert lists.read_names(write(tmp_path, text, "vocabulary.csv")) == ["Game", "/m/b"]
+    assert read_names(write(tmp_path, text, "vocabulary.csv")) == ["Game", "/m/b"]
     with pytest.raises(DataError, match="expected the columns Index, KnowledgeGraphId and Name"):
-        lists.read_names(write(tmp_path, "a,b\n1,2\n", "other.csv"))
+        read_names(write(tmp_path, "a,b\n1,2\n", "other.csv"))
     with pytest.raises(DataError, match="do not have the indices 0 to 1, once each"):
-        lists.read_names(write(tmp_path, "Index,KnowledgeGraphId,Name\n0,/m/a,a\n2,/m/c,c\n", "holes.csv"))
+        read_names(write(tmp_path, "Index,KnowledgeGraphId,Name\n0,/m/a,a\n2,/m/c,c\n", "holes.csv"))
     with pytest.raises(DataError, match="absent.csv' cannot be read: No such file"):
-        lists.read_names(tmp_path / "absent.csv")
+        read_names(tmp_path / "absent.csv")
 
 
 def test_lists_of_shards_are_whole_lines(tmp_path):
@@ -114,3 +119,46 @@ def test_every_decodable_container_is_a_clip_whatever_the_format_says(tmp_path, 
     assert not lists.is_pickle(f"clip{ending}", "pkl")
     (tmp_path / f"clip{ending}").touch()
     assert [item.name for item in lists.find_clips([tmp_path])] == [str(tmp_path / f"clip{ending}")]
+
+
+def test_digits_of_other_scripts_are_part_of_a_name(tmp_path):
+    """Regression: `zone ²` gave a traceback, for `²` is a digit but no number."""
+    assert read_names(write(tmp_path, "zone ²\nzone ³\n")) == ["zone ²", "zone ³"]
+    assert read_names(write(tmp_path, f"zone {'9' * 5000}"[:4000] + "\nother 1\n"))[1] == "other 1"
+
+
+def test_a_name_that_is_not_utf_8_can_be_printed_and_stored(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    path.touch()
+    for paths in ([path], [tmp_path]):
+        (item,) = lists.find_clips(paths)
+        assert item.path == path and item.name.encode("utf-8").endswith(b"caf\\udce9.mp4")
+
+
+def message_for_another_user(folder):
+    """What `find_clips` says in a process that is not root's, whom no permission stops."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            lists.find_clips([folder])
+        except DataError as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with open(reading, encoding="utf-8") as answer:
+        return answer.read()
+
+
+def test_a_folder_that_may_not_be_read_is_not_an_empty_one():
+    """Regression: it was said to hold no clip."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        closed = Path(folder, "closed")
+        closed.mkdir(mode=0o000)
+        Path(folder, "a.mp4").touch()
+        assert f"the folder '{closed}' cannot be read (Permission denied)" in message_for_another_user(folder)

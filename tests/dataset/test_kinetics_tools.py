@@ -13,6 +13,7 @@ import pytest
 from datareader import lists
 from datareader.clips.pickles import decode_image, read_pickle
 from datareader.clips.video import read_frames
+from datareader.names import read_names
 from dataset.kinetics import generate_label, make_list, video2pkl
 from support.clips import damage, write_clip
 from utils import cli
@@ -63,16 +64,16 @@ def test_labels_are_sorted_by_code_point_and_any_number_will_do(tmp_path, capsys
     generate_label.main([str(tmp_path / "k.csv"), str(tmp_path / "names.txt")])
     text = (tmp_path / "names.txt").read_text(encoding="utf-8")
     assert text == "Zorbing 0\nabseiling 1\nzumba 2\nÉclair, eating 3\n"
-    assert lists.read_names(tmp_path / "names.txt") == ["Zorbing", "abseiling", "zumba", "Éclair, eating"]
+    assert read_names(tmp_path / "names.txt") == ["Zorbing", "abseiling", "zumba", "Éclair, eating"]
     assert "set MODEL.num_classes=4" in capsys.readouterr().out
 
 
 def test_the_400_classes_raise_no_notice(tmp_path, capsys):
     cli.setup_log()
-    names = lists.read_names(Path(generate_label.__file__).with_name("kinetics400_names.txt"))
+    names = read_names(Path(generate_label.__file__).with_name("kinetics400_names.txt"))
     write_csv(tmp_path / "k.csv", [(name, "a", 1, 2) for name in reversed(names)])
     generate_label.main([str(tmp_path / "k.csv"), str(tmp_path / "names.txt")])
-    assert lists.read_names(tmp_path / "names.txt") == names and "num_classes" not in capsys.readouterr().out
+    assert read_names(tmp_path / "names.txt") == names and "num_classes" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_files_without_labels_are_refused(content, message, tmp_path):
 def test_quirk_33_labels_with_blanks_quotes_and_brackets(kinetics, capsys):
     """The old tool handed unquoted names to a shell, so most classes became pickles without a frame."""
     assert convert(capsys)[0] == 0
-    names = lists.read_names("kinetics400_label.txt")
+    names = read_names("kinetics400_label.txt")
     for i, label in enumerate(LABELS):
         name, index, jpegs = read_pickle(f"train 'pkl'/-_id{i}_{7 + i:06d}_{17 + i:06d}.pkl")
         assert name == f"./-_id{i}_{7 + i:06d}_{17 + i:06d}" and names[index] == label and len(jpegs) == 6

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from datareader import lists
+from datareader.names import read_names
 from dataset import make_lists
 from support.clips import write_clip
 from utils import cli
@@ -34,7 +35,7 @@ def run(capsys, *words):
 def test_lists_config_and_summary(folder, capsys):
     code, output = run(capsys, folder, "--val", "0.4")
     assert code == 0 and "     3      2  küssen & lachen" in output and "     6      4  in all 3 classes" in output
-    names = lists.read_names(folder / "classes.txt")
+    names = read_names(folder / "classes.txt")
     assert names == ["jump 0", "küssen & lachen", "run 2"]
     seen = []
     for name, count in (("train.list", 6), ("val.list", 4)):
@@ -92,7 +93,7 @@ def test_classes_that_are_called_by_numbers(tmp_path):
     names = ["0", "1", "10", "2"]
     sample = tmp_path / "clip.mp4"
     make_lists.write(tmp_path, {name: [sample, sample] for name in names}, [(sample, 0)], [(sample, 1)])
-    assert lists.read_names(tmp_path / "classes.txt") == names
+    assert read_names(tmp_path / "classes.txt") == names
 
 
 @pytest.mark.parametrize(
