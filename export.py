@@ -51,7 +51,7 @@ def main(argv=None):
     from engine.configuration import configure
     from engine.export.write import export
     from engine.graph import summary
-    from engine.predictor import Trained
+    from engine.predictor import LoadedModel
 
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"))
     source = args.weights or args.resume or None
@@ -60,7 +60,7 @@ def main(argv=None):
     if args.summary:
         print(summary.line(model(config, "infer")))
         return 0
-    trained = Trained(model.name, args.config, source, overrides, use_gpu=False)
+    trained = LoadedModel(model, config, source, use_gpu=False)
     folder = args.save_dir or args.file_name or f"exported/{trained.model.slug}"
     difference = export(
         trained, folder, args.file_format or args.format, args.interface, [path for path in args.video_path if path]

@@ -60,10 +60,10 @@ def main(argv=None):
         print(released.listing(args.model_name))
         return 0
     from datareader import lists
-    from engine import Predictor
     from engine.configuration import configure
-    from engine.export import run as exported
+    from engine.export import run as exports
     from engine.graph import summary
+    from engine.predictor import LoadedModel, Predictor, check_source
     from reports import tables as report
     from reports.pages.inference import MOST, UNASKED, Sheet
     from storage import addresses
@@ -71,8 +71,10 @@ def main(argv=None):
     from utils.config.messages import describe
 
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
+    check_source(args.config, args.weights, args.exported, args.precision, args.tensorrt)
     if args.exported:
-        _, model, config = exported.configure(args.exported, overrides, args.model_name)
+        description = exports.describe(args.exported, overrides, args.model_name)
+        model, config = description.model_class, description.config
     else:
         model, config = configure(args.model_name, args.config, overrides, args.weights)
     if args.summary:
@@ -84,19 +86,15 @@ def main(argv=None):
         lists.require(clips)
     else:
         lists.read_lines(config.INFER.filelist, "INFER.filelist")
-    predictor = Predictor(
-        args.model_name,
-        args.config,
-        args.weights,
-        overrides,
-        args.use_gpu,
-        args.exported,
-        args.precision,
-        args.tensorrt,
-    )
+    if args.exported:
+        network = exports.ExportedModel(args.exported, description, args.use_gpu, args.precision, args.tensorrt)
+    else:
+        network = LoadedModel(model, config, args.weights, args.use_gpu)
+    predictor = Predictor.of(network)
     print(describe(predictor.config, "infer"))
     sheet = Sheet(predictor.config.INFER.views, MOST if args.report else UNASKED)
-    results = predictor.predict(clips, topk=args.infer_topk, collect=None if args.no_report else sheet.add)
+    collect = None if args.no_report else sheet.add
+    results = predictor.predict(clips or None, topk=args.infer_topk, collect=collect)
     paths = report.write_inference(addresses.join(args.save_dir, f"{predictor.model.name}_infer_result"), results)
     for result in results[:: args.log_interval] if args.log_interval > 0 else []:
         print(report.text(result, min(args.infer_topk, predictor.config.MODEL.topk)))

@@ -1,6 +1,22 @@
 """Install the rooms and what they need: `pip install -e .[cpu,dev]` (the programs are run from this folder)."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+VERSION = Path(__file__).resolve().parent / "paddle_video_zoo" / "version.py"
+
+
+class EditableOnly(build_py):
+    """Recipes, class names and the programs stand beside the packages, and a wheel would lack them."""
+
+    def run(self):
+        if not self.editable_mode:
+            raise SystemExit("this project is used from its own folder: install it there with `pip install -e .`")
+        super().run()
+
 
 # paddle2onnx imports packaging and does not ask for it; of 2.1 it is known that it installs nothing while it converts.
 ONNX = ["paddle2onnx>=2.1,<2.2", "onnx>=1.16.1", "onnxruntime>=1.17", "packaging"]
@@ -20,7 +36,8 @@ ROOMS = [
 
 setup(
     name="paddle-video-zoo",
-    version="0.1.0",
+    version=re.search(r'__version__ = "(.*)"', VERSION.read_text(encoding="utf-8"))[1],
+    cmdclass={"build_py": EditableOnly},
     description="Video classification on PaddlePaddle's static graph: train, test, infer, by model name",
     license="Apache-2.0",
     python_requires=">=3.11",

@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 
+import utils.main_program  # noqa: F401  (process settings, before Paddle is imported)
 from engine.configuration import configure
 from engine.distributed import group as distributed
 from engine.distributed.launch import joined

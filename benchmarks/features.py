@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+import utils.main_program  # noqa: F401  (process settings, before Paddle is imported)
 from datareader import READERS, Loader
 from datareader.features import tfrecord
 from dataset.youtube8m.synthetic import videos

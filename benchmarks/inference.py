@@ -46,20 +46,20 @@ def values(shapes):
 def trained():
     from engine.configuration import configure
     from engine.graph.program import Graph
-    from engine.predictor import Trained
+    from engine.predictor import load_model
 
     model, config = configure("TSN", None, OVERRIDES)
-    return Trained("TSN", None, values(Graph(model(config, "infer")).shapes), OVERRIDES, use_gpu=False)
+    return load_model("TSN", None, values(Graph(model(config, "infer")).shapes), OVERRIDES, use_gpu=False)
 
 
 def our_step(way, folder):
     """A function without arguments that returns the logits."""
-    from engine.export.run import Exported
-    from engine.export.write import made_up
+    from engine.export.run import load_exported
+    from engine.export.write import random_feeds
 
     form, precision = OURS[way]
-    network = Exported(folder / form, use_gpu=False, precision=precision) if form else trained()
-    feed = made_up(network.model)[1]
+    network = load_exported(folder / form, use_gpu=False, precision=precision) if form else trained()
+    feed = random_feeds(network.model)[1]
     return lambda: network.run(feed)[1]
 
 
@@ -110,7 +110,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--torch", metavar="PYTHON", help="a Python that has PyTorch")
     args = parser.parse_args()
-    import utils.runtime  # noqa: F401  (the threads, for all processes)
+    import utils.main_program  # noqa: F401  (the threads, for all processes)
     from engine.export import write as exporter
     from engine.graph import compat
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+import utils.main_program  # noqa: F401  (process settings, before Paddle is imported)
 from data import landscape, make_clip
 from datareader import ClipDataset, Loader
 from engine.configuration import configure

@@ -9,9 +9,10 @@ import argparse
 import time
 
 import numpy as np
-
-from models.attention_lstm import lstm  # isort: skip  (before Paddle: it sets the threads)
 import paddle
+
+import utils.main_program  # noqa: F401  # isort: split  (process settings, before Paddle is imported)
+from models.attention_lstm import lstm
 
 WIDTH, UNITS = 512, 1024
 

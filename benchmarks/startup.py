@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import utils.main_program  # noqa: F401  (process settings, before Paddle is imported)
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -26,7 +28,7 @@ def prepare(name, folder):
     from engine.configuration import configure
     from engine.export import write as exporter
     from engine.graph.program import Graph
-    from engine.predictor import Trained
+    from engine.predictor import load_model
     from engine.weights import formats
 
     model, config = configure(name, None, overrides(name))
@@ -37,7 +39,7 @@ def prepare(name, folder):
         for key, shape in shapes.items()
     }
     formats.save(folder / "weights.npz", values)
-    trained = Trained(name, None, folder / "weights.npz", overrides(name), use_gpu=False)
+    trained = load_model(name, None, folder / "weights.npz", overrides(name), use_gpu=False)
     for form in ("paddle", "onnx"):
         exporter.export(trained, folder / form, form)
 
@@ -48,17 +50,17 @@ def child(name, way, folder):
     def stamp():
         stamps.append((time.process_time(), time.perf_counter()))
 
-    from engine.export.run import Exported
-    from engine.export.write import made_up
-    from engine.predictor import Trained
+    from engine.export.run import load_exported
+    from engine.export.write import random_feeds
+    from engine.predictor import load_model
 
     stamp()
     if way == "weights":
-        network = Trained(name, None, folder / "weights.npz", overrides(name), use_gpu=False)
+        network = load_model(name, None, folder / "weights.npz", overrides(name), use_gpu=False)
     else:
-        network = Exported(folder / way, use_gpu=False)
+        network = load_exported(folder / way, use_gpu=False)
     stamp()
-    feed = made_up(network.model)[1]
+    feed = random_feeds(network.model)[1]
     stamp()
     network.run(feed)
     stamp()

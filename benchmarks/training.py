@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import utils.main_program  # noqa: F401  (process settings, before Paddle is imported)
+
 ROOT = Path(__file__).resolve().parents[1]
 SIZE, CLASSES, STEPS = 112, 6, 4
 

@@ -1,6 +1,6 @@
 """The machinery between the drivers and the rooms: graphs, training, evaluation, prediction, checkpoints, weights."""
 
-import utils.runtime  # noqa: F401  (process settings, before Paddle is imported)
+import utils.runtime  # noqa: F401  (its zlib must be loaded before Paddle's)
 
 
 def __getattr__(name):

@@ -1,45 +1,81 @@
-"""Classify clips, or ready tensors, with a trained or an exported model: the class that people embed, and that infer.py is built on."""
+"""Classify clips, or ready tensors, with trained or exported weights: what programs embed, and what infer.py is built on."""
 
+from collections.abc import Callable, Iterable
+from os import PathLike
+from typing import Any
+
+import numpy as np
 from tqdm import tqdm
 
 from datareader import READERS, loader_for
+from datareader.loader import Batch
 from engine import views
 from engine.configuration import choose_gpu, class_names, configure
-from engine.export.run import Exported
+from engine.export import run as exports
 from engine.graph.device import Device
 from engine.graph.program import Graph
-from engine.weights import load as weights
+from engine.weights import load as weight_files
 from reports import tables as report
-from utils.errors import ConfigError, RemoteError
+from utils.errors import ConfigError, DataError, RemoteError
+
+__all__ = ["LoadedModel", "Predictor", "load_model"]
+
+Weights = str | PathLike | dict[str, np.ndarray]
+Paths = str | PathLike | Iterable[str | PathLike]
 
 
-class Trained:
-    """A model in inference mode with its weights. `model`, `config`, `names` (of the classes), `report` (of loading)."""
+class LoadedModel:
+    """A model in inference mode with its weights.
 
-    def __init__(self, name=None, config=None, weights=None, overrides=None, use_gpu=None):
-        model_class, self.config = configure(name, config, overrides, weights)
-        self.model = model_class(self.config, "infer")
-        self.names = class_names(self.config, weights)
+    model_class, config: what `configure` returns
+    weights: path, address or {parameter name: array}; None for the released ones
+    Attributes: `model`, `config`, `names` (of the classes, in index order), `report` (which weights matched).
+    """
+
+    def __init__(self, model_class: type, config, weights: Weights | None = None, use_gpu: bool | None = None):
+        self.config, self.model = config, model_class(config, "infer")
+        self.names = class_names(config, weights)
         self.device = Device(choose_gpu(use_gpu), self.model.onednn)
         self.graphs = {}
-        self._load(weights)
+        source = weight_files.require(weights, self.model)
+        self.device.initialise(self.graph())
+        self.report = weight_files.put(weight_files.strict, self.device, self.graph(), self.model, source)
 
-    def _load(self, source):
-        source = weights.require(source, self.model)
-        graph = self.graph()
-        self.device.initialise(graph)
-        self.report = weights.put(weights.strict, self.device, graph, self.model, source)
-
-    def graph(self, raw=True, **shape):
-        """The graph of an input shape, built when it is first asked for; all share their parameters."""
+    def graph(self, raw: bool = True, **shape) -> Graph:
+        """The graph of an input shape, built when it is first asked for; all graphs share their parameters."""
         key = (raw, *shape.items())
         if key not in self.graphs:
             self.graphs[key] = Graph(self.model, raw, **shape)
         return self.graphs[key]
 
-    def run(self, feed, raw=True, **shape):
-        """(probabilities, logits) [B, classes] of one batch: as readers deliver it (`raw`), or as the network takes it."""
+    def run(self, feed: dict[str, np.ndarray], raw: bool = True, **shape) -> tuple[np.ndarray, np.ndarray]:
+        """(probabilities, logits), float32 [B, classes], of one batch.
+
+        raw: whether the batch is as readers deliver it (uint8), or as the network takes it (float32)
+        """
         return self.device.scores(self.graph(raw, **shape), feed)
+
+
+def load_model(
+    name: str | None = None,
+    config: str | PathLike | None = None,
+    weights: Weights | None = None,
+    overrides: dict[str, Any] | None = None,
+    use_gpu: bool | None = None,
+) -> LoadedModel:
+    """The LoadedModel of the arguments that Predictor takes. Raises ConfigError, WeightsError."""
+    model_class, settings = configure(name, config, overrides, weights)
+    return LoadedModel(model_class, settings, weights, use_gpu)
+
+
+def check_source(config, weights, exported, precision: str, tensorrt: bool) -> None:
+    """ConfigError where these arguments of Predictor do not go together."""
+    if exported and (config or weights):
+        raise ConfigError(f"'{exported}' is an exported model and brings its own; leave out '{config or weights}'")
+    if not exported and (precision != "fp32" or tensorrt):
+        raise ConfigError(
+            "--precision and --tensorrt are for exported models; write one with export.py and give --exported"
+        )
 
 
 class Predictor:
@@ -47,56 +83,115 @@ class Predictor:
 
     Predictor("STNET", config="configs/stnet.yaml", weights=path_or_dict, overrides={"MODEL.seg_num": 7})
     Predictor(exported="exported/stnet", overrides={"INFER.num_clips": 10})
-        .run({"image": float32 [B, seg_num, 3*seglen, H, W]}) -> {"probabilities": float32 [B, classes], "logits": ...}
+        ("a.mp4") -> [{"label": "archery", "score": 0.98}, ...]; of a list of clips, one such list a clip
         .predict(["a.mp4", "folder"]) -> [{"id", "probabilities", "indices", "names"} or {"id", "error"}]
+        .run({"image": float32 [B, seg_num, 3*seglen, H, W]}) -> {"probabilities": float32 [B, classes], "logits": ...}
 
-    Without `config`, a checkpoint brings its own. An exported model (export.py) needs neither weights nor config, and takes only
-    the shapes it was exported for; `precision` ("bf16") and `tensorrt` are for such. Several predictors may live in one process.
-    Raises ConfigError, WeightsError.
+    name: of the model, in any letter case; may be left out where a config, a checkpoint or an export tells it
+    config: YAML or old .txt file; default: the one that a checkpoint brings, else the shipped recipe
+    weights: path, address or {parameter name: array}; default: the released weights
+    overrides: {"SECTION.key": value} of the config
+    use_gpu: default: a GPU where this Paddle can use one
+    exported: a folder that `export` wrote. It needs neither config nor weights, and takes only the shapes that it was
+        exported for
+    precision, tensorrt: of exported models only: "fp32" or "bf16" on a CPU; TensorRT on a GPU
+    Several predictors may live in one process. Raises ConfigError, WeightsError.
     """
 
     def __init__(
         self,
-        name=None,
-        config=None,
-        weights=None,
-        overrides=None,
-        use_gpu=None,
-        exported=None,
-        precision="fp32",
-        tensorrt=False,
+        name: str | None = None,
+        config: str | PathLike | None = None,
+        weights: Weights | None = None,
+        overrides: dict[str, Any] | None = None,
+        use_gpu: bool | None = None,
+        exported: str | PathLike | None = None,
+        precision: str = "fp32",
+        tensorrt: bool = False,
     ):
-        if exported and (config or weights):
-            raise ConfigError(f"'{exported}' is an exported model and brings its own; leave out '{config or weights}'")
-        if not exported and (precision != "fp32" or tensorrt):
-            raise ConfigError(
-                "--precision and --tensorrt are for exported models; write one with export.py and give --exported"
-            )
+        check_source(config, weights, exported, precision, tensorrt)
         if exported:
-            self.network = Exported(exported, overrides, use_gpu, precision, tensorrt, name)
+            self._use(exports.load_exported(exported, overrides, use_gpu, precision, tensorrt, name))
         else:
-            self.network = Trained(name, config, weights, overrides, use_gpu)
-        self.model, self.config, self.names = self.network.model, self.network.config, self.network.names
+            self._use(load_model(name, config, weights, overrides, use_gpu))
 
-    def run(self, inputs):
-        """Probabilities and logits of inputs as the model's `interface` takes them. Raises DataError."""
+    @classmethod
+    def of(cls, network: "LoadedModel | exports.ExportedModel") -> "Predictor":
+        """A predictor of a network that is loaded already."""
+        predictor = cls.__new__(cls)
+        predictor._use(network)
+        return predictor
+
+    def _use(self, network):
+        self.network = network
+        self.model, self.config, self.names = network.model, network.config, network.names
+
+    def __call__(self, paths: Paths, topk: int | None = None) -> list:
+        """The best classes of a clip, best first: [{"label": class name, "score": probability}, ...]; of several clips, a
+        list of such lists in the same order.
+
+        paths: one clip, or a list of clips (of feature models: files of one video each)
+        topk: number of classes; default: MODEL.topk
+        Raises DataError where a clip cannot be read or a path stands for several: `predict` reports such clips one by one.
+        """
+        single = isinstance(paths, str | PathLike)
+        given = [paths] if single else list(paths)
+        if not given:
+            return []
+        dataset = READERS[self.model.data].from_paths(self.config, "infer", given)
+        if len(dataset) != len(given):
+            raise DataError(
+                f"{len(given)} paths, first '{given[0]}', hold {len(dataset)} samples; give one file a sample here, or "
+                "use predict(), which takes folders"
+            )
+        results = self._classify(dataset, self.config.INFER, topk)
+        for result in results:
+            if "error" in result:
+                raise DataError(f"{result['error']}; predict() reports unreadable clips and classifies the others")
+        found = [
+            [{"label": label, "score": score} for label, score in zip(one["names"], one["probabilities"], strict=True)]
+            for one in results
+        ]
+        return found[0] if single else found
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """{"probabilities", "logits"}, float32 [B, classes], of inputs as the model's `interface` takes them.
+
+        Raises DataError, and for exported models ConfigError.
+        """
         settings, feed = self.model.interface(inputs)
         probabilities, logits = self.network.run(feed, **settings)
         return {"probabilities": probabilities, "logits": logits}
 
-    def predict(self, paths=None, filelist=None, topk=None, collect=None):
-        """Results in the order of the input: of files and folders, of a list, or (neither) of INFER.filelist.
-        `collect(batch, probabilities)` sees each batch. Where a connection is
-        lost, the samples not read by then have that as their error; raises RemoteError where nothing was."""
+    def predict(
+        self,
+        paths: Paths | None = None,
+        filelist: str | PathLike | None = None,
+        topk: int | None = None,
+        collect: Callable[[Batch, np.ndarray], None] | None = None,
+    ) -> list[dict[str, Any]]:
+        """One dictionary a sample, in the order of the input: {"id", "probabilities", "indices", "names"}, best class first,
+        or {"id", "error"} where it cannot be read.
+
+        paths: files and folders; filelist: a list of samples; neither: INFER.filelist
+        topk: number of classes; default: MODEL.topk
+        collect: called with each batch and its probabilities [B, classes]
+        Where a connection is lost, that is the error of all samples not read by then. Raises RemoteError where no sample
+        was read; DataError where a path or a list is not there.
+        """
         reader, section = READERS[self.model.data], self.config.INFER
-        if paths:
-            dataset = reader.from_paths(self.config, "infer", [paths] if isinstance(paths, str) else paths)
-        else:
-            if filelist:
-                section = section.model_copy(update={"filelist": str(filelist)})
-                dataset = reader.from_config(self.config.model_copy(update={"INFER": section}), "infer")
-            else:
-                dataset = reader.from_config(self.config, "infer")
+        if paths is not None:
+            given = [paths] if isinstance(paths, str | PathLike) else list(paths)
+            if not given:
+                return []
+            return self._classify(reader.from_paths(self.config, "infer", given), section, topk, collect)
+        config = self.config
+        if filelist:
+            section = section.model_copy(update={"filelist": str(filelist)})
+            config = config.model_copy(update={"INFER": section})
+        return self._classify(reader.from_config(config, "infer"), section, topk, collect)
+
+    def _classify(self, dataset, section, topk, collect=None):
         loader = loader_for(dataset, section)
         results = [None] * len(dataset)
         for batch in tqdm(loader.epoch(), total=len(loader), desc="infer", unit="batch", disable=None, leave=False):
@@ -113,9 +208,5 @@ class Predictor:
 
     def _result(self, name, row, topk):
         probabilities, indices = report.top(row, topk)
-        return {
-            "id": name,
-            "probabilities": probabilities,
-            "indices": indices,
-            "names": [self.names[i] for i in indices],
-        }
+        names = [self.names[index] for index in indices]
+        return {"id": name, "probabilities": probabilities, "indices": indices, "names": names}

@@ -1,6 +1,6 @@
 """The table of models. Adding one: a file in this folder and a line in `MODELS`."""
 
-import utils.runtime  # noqa: F401  (process settings, before Paddle is imported)
+import utils.runtime  # noqa: F401  (its zlib must be loaded before Paddle's)
 from models.attention_cluster import AttentionCluster
 from models.attention_lstm import AttentionLSTM
 from models.nextvlad import NEXTVLAD

@@ -4,6 +4,7 @@ import gc
 
 import pytest
 
+import utils.main_program  # noqa: F401  (process settings, before Paddle is imported)
 from support import tinynet
 
 FULL_SIZE = ("tests/models/", "tests/engine/test_exported.py", "tests/engine/test_every_form.py")  # gigabytes each

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from utils import runtime
 from utils.errors import ConfigError, ZooError, nearest
 from utils.log import Guarded, WithoutNotices, fill_closed_streams, for_screen, log, setup_log, shortened
 
@@ -136,6 +137,7 @@ def arguments(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
     """Run a driver's `main(argv)` and exit with its status: 0 done, 1 some samples failed, 2 error, 130 interrupted."""
+    runtime.apply()
     fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a file's name may hold what the terminal cannot show

@@ -145,8 +145,8 @@ def _environment(rank, devices, endpoints):
     }
     if devices.gpus:
         found["FLAGS_selected_gpus"] = str(devices.gpus[rank])
-    if "OMP_NUM_THREADS" not in runtime.GIVEN:
-        found["OMP_NUM_THREADS"] = str(max(1, runtime.CORES // devices.count))
+    if not runtime.set_by_user("OMP_NUM_THREADS"):
+        found["OMP_NUM_THREADS"] = str(max(1, runtime.cores() // devices.count))
     return found
 
 

@@ -1,10 +1,10 @@
-"""Turn an inference program of Paddle into ONNX, by paddle2onnx, in a process of its own: its converter ends the process when it
-meets an operator that it does not know, and reports on standard output.
+"""Convert an inference program of Paddle to ONNX with paddle2onnx.
 
-    convert(prefix, path)                             # of <prefix>.json, <prefix>.pdiparams
-    python -m engine.to_onnx PREFIX PATH              # what that starts
+    convert(prefix, path)                             # reads <prefix>.json and <prefix>.pdiparams
+    python -m engine.export.onnx PREFIX PATH          # the process that `convert` starts
 
-paddle2onnx installs packages at run time only for its optimisation, which is not asked for: onnxruntime folds constants itself.
+The conversion has a process of its own, since paddle2onnx ends its process where it meets an operator that it does not know.
+Its optimisation, which may install packages at run time, is not used: onnxruntime folds constants itself.
 """
 
 import importlib.util

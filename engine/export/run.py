@@ -1,8 +1,8 @@
-"""Run what export.py wrote: no weights, no config, the same answers. Paddle programs run in paddle.inference, ONNX in onnxruntime."""
+"""Run what export.py wrote, without weights and config: Paddle programs in paddle.inference, ONNX in onnxruntime."""
 
 import logging
-import os
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from engine.configuration import choose_gpu
 from engine.export import sidecar
 from engine.graph import compat
 from models import find
+from utils import runtime
 from utils.config import reading as configs
 from utils.errors import ConfigError, DataError, WeightsError
 
@@ -20,8 +21,20 @@ FIXED = ("target_size", "seg_num", "kinetics_labels")
 GPU_MEMORY_MB = 256  # taken at the start; more as needed
 
 
-def configure(folder, overrides=None, name=None):
-    """(Sidecar, model class, configuration) of the exported model in `folder`. Raises ConfigError, WeightsError."""
+class Description(NamedTuple):
+    """What an exported model's folder says of it, with the caller's overrides in `config`."""
+
+    sidecar: sidecar.Sidecar
+    model_class: type
+    config: Any
+
+
+def describe(folder: str | Path, overrides: dict[str, Any] | None = None, name: str | None = None) -> Description:
+    """The Description of the exported model in `folder`, whose files' checksums are checked here.
+
+    name: of the model that the caller expects, or None
+    Raises ConfigError, WeightsError.
+    """
     found = sidecar.read(folder)
     source = f"{folder} (exported)"
     model = find(found.model)
@@ -41,15 +54,28 @@ def configure(folder, overrides=None, name=None):
             f"'{Path(folder) / sidecar.FILE}' is damaged: {len(found.class_names)} class names for "
             f"{config.MODEL.num_classes} classes; export the model again"
         )
-    return found, model, config
+    return Description(found, model, config)
 
 
-class Exported:
-    """An exported model, loaded. `precision` fp32 or bf16; `run` takes what `Trained.run` takes, in the exported shape."""
+class ExportedModel:
+    """An exported model, loaded.
 
-    def __init__(self, folder, overrides=None, use_gpu=None, precision="fp32", tensorrt=False, name=None):
-        self.sidecar, model, self.config = configure(folder, overrides, name)
-        self.model, self.names, self.folder = model(self.config, "infer"), self.sidecar.class_names, Path(folder)
+    folder, description: where it is, and what `describe` returned of it
+    precision: "fp32", or "bf16" on a CPU that has it
+    tensorrt: run by TensorRT, on a GPU
+    Raises ConfigError, WeightsError.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        description: Description,
+        use_gpu: bool | None = None,
+        precision: str = "fp32",
+        tensorrt: bool = False,
+    ):
+        self.sidecar, model_class, self.config = description
+        self.model, self.names, self.folder = model_class(self.config, "infer"), self.sidecar.class_names, Path(folder)
         if self.sidecar.format == "onnx":
             if precision != "fp32" or tensorrt:
                 raise ConfigError(
@@ -61,8 +87,11 @@ class Exported:
                 self.folder, self.sidecar, self.model.onednn, choose_gpu(use_gpu), precision, tensorrt
             )
 
-    def run(self, feed, raw=True, **shape):
-        """(probabilities, logits) [B, classes] of one batch. Raises ConfigError for the other interface, DataError for another shape."""
+    def run(self, feed: dict[str, np.ndarray], raw: bool = True, **shape) -> tuple[np.ndarray, np.ndarray]:
+        """(probabilities, logits), float32 [B, classes], of one batch as `LoadedModel.run` takes it, in the exported shape.
+
+        Raises ConfigError for the other interface, DataError for another shape.
+        """
         if raw != (self.sidecar.interface == "uint8"):
             raise ConfigError(
                 f"'{self.folder}' was exported with --interface={self.sidecar.interface}: it takes "
@@ -89,6 +118,18 @@ class Exported:
         return self._scores({one.name: np.ascontiguousarray(feed[one.name]) for one in self.sidecar.inputs})
 
 
+def load_exported(
+    folder: str | Path,
+    overrides: dict[str, Any] | None = None,
+    use_gpu: bool | None = None,
+    precision: str = "fp32",
+    tensorrt: bool = False,
+    name: str | None = None,
+) -> ExportedModel:
+    """`describe` and load the exported model in `folder`. Raises ConfigError, WeightsError."""
+    return ExportedModel(folder, describe(folder, overrides, name), use_gpu, precision, tensorrt)
+
+
 def _paddle_scores(folder, found, onednn, use_gpu, precision, tensorrt):
     """feed -> (probabilities, logits) by paddle.inference."""
     from paddle import inference
@@ -99,7 +140,7 @@ def _paddle_scores(folder, found, onednn, use_gpu, precision, tensorrt):
         config.enable_use_gpu(GPU_MEMORY_MB, 0)
     else:
         config.disable_gpu()
-        config.set_cpu_math_library_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        config.set_cpu_math_library_num_threads(runtime.threads())
         if (onednn or precision == "bf16") and compat.onednn_allowed():
             config.enable_mkldnn()
         else:
@@ -134,7 +175,8 @@ def _predictor(config, program, written_by):
 
     try:
         if program.suffix == ".pdmodel":  # Paddle 2.6's predictor would crash on what is no program
-            static.deserialize_program(program.read_bytes())
+            with compat.static_mode():
+                static.deserialize_program(program.read_bytes())
         return inference.create_predictor(config)
     except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
         raise WeightsError(
@@ -150,7 +192,7 @@ def _onnx_scores(path, use_gpu):
     except ImportError as error:
         raise ConfigError(f"'{path}' needs onnxruntime: pip install -e '.[onnx]'") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = int(os.environ["OMP_NUM_THREADS"]), 3
+    options.intra_op_num_threads, options.log_severity_level = runtime.threads(), 3
     cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if use_gpu and not cuda:
         log.warning("use_gpu True: this onnxruntime cannot use a GPU here; running on the CPU")

@@ -1,6 +1,6 @@
-"""Write a trained model as a program of its own, with the normalisation inside, and make sure that it answers as the trained one.
+"""Write a trained model as a program with the normalisation inside, and check that it answers as the trained model does.
 
-The batch norms behind convolutions are folded into them (models/layers/folding.py).
+The batch norms behind convolutions are folded into the convolutions (models/layers/folding.py).
 """
 
 import contextlib
@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ import paddle
 from datareader import READERS, loader_for
 from engine.export import onnx as to_onnx
 from engine.export import sidecar
-from engine.export.run import Exported
+from engine.export.run import ExportedModel, load_exported
+from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
+from engine.predictor import LoadedModel
 from models.layers import folding
 from models.layers.lstm import portable
 from storage.files import replacing
@@ -26,16 +29,27 @@ from utils.errors import ConfigError, DataError, WeightsError
 
 log = logging.getLogger("zoo")
 
-# Of the largest number. float32 sums in another order differ by some 1e-6; a hardly trained network can make 1e-4 of it.
+Feed = dict[str, np.ndarray]
+
+# Relative to the largest number. float32 sums in another order differ by about 1e-6; a hardly trained network can turn
+# that into 1e-4.
 USUAL, TOLERANCE = 1e-5, 1e-3
-FRAMES = 13  # of a synthetic video where its length is free
+FRAMES = 13  # of a random video where the length is free
 
 
-def export(trained, folder, form="paddle", interface="uint8", clips=()):
-    """Write a `predictor.Trained` into `folder`; returns the largest relative difference of its answers from the exported ones.
+def export(
+    trained: LoadedModel,
+    folder: str | Path,
+    form: str = "paddle",
+    interface: str = "uint8",
+    clips: Sequence[str | Path] = (),
+) -> float:
+    """Write a model into `folder`. Returns the largest relative difference between the exported and the trained answers.
 
-    `form`: paddle or onnx; `interface`: uint8 (what readers deliver) or float (what the network takes); `clips`: paths to compare the
-    answers on, else random numbers. An earlier export in `folder` is replaced when the new one is whole and answers alike.
+    form: "paddle" or "onnx"
+    interface: "uint8" (what readers deliver) or "float" (what the network takes)
+    clips: paths to compare the answers on; default: random numbers
+    An earlier export in `folder` is replaced when the new one is whole and answers alike.
     Raises ConfigError, DataError, WeightsError.
     """
     folder = Path(folder).resolve()  # of a link, what it points to
@@ -44,12 +58,12 @@ def export(trained, folder, form="paddle", interface="uint8", clips=()):
         to_onnx.require()
     if clips and interface == "float":
         raise ConfigError("--video_path is for --interface=uint8: clips are read as uint8")
-    feeds = _read(trained, clips) if clips else made_up(trained.model, interface == "uint8")
+    feeds = _read(trained, clips) if clips else random_feeds(trained.model, interface == "uint8")
     try:
         with _replacing(folder) as beside:
             beside.mkdir()
             _write(trained, beside, form, interface)
-            difference = compare(trained, Exported(beside, use_gpu=False), feeds, interface == "uint8")
+            difference = compare(trained, load_exported(beside, use_gpu=False), feeds, interface == "uint8")
             if not difference <= TOLERANCE:
                 raise WeightsError(
                     f"not exported: the exported {trained.model.name} answers differently from the trained one, by "
@@ -68,8 +82,8 @@ def export(trained, folder, form="paddle", interface="uint8", clips=()):
     return difference
 
 
-def compare(trained, exported, feeds, raw):
-    """Largest difference of probabilities or logits, relative to the largest of them, over some batches; not a number if one is not."""
+def compare(trained: LoadedModel, exported: ExportedModel, feeds: Sequence[Feed], raw: bool) -> float:
+    """Largest difference of probabilities or logits over all batches, relative to the largest of them; NaN if one is NaN."""
     worst = [
         np.abs(found - wanted).max() / np.abs(wanted).max()
         for feed in feeds
@@ -87,7 +101,7 @@ def _write(trained, folder, form, interface):
     device.set({name: values[name] for name in graph.shapes})
     with tempfile.TemporaryDirectory(prefix="export-") as aside:
         prefix = Path(folder if form == "paddle" else aside) / "model"
-        with paddle.static.scope_guard(device.scope):
+        with compat.static_mode(), paddle.static.scope_guard(device.scope):
             paddle.static.save_inference_model(
                 str(prefix),
                 list(graph.inputs.values()),
@@ -121,12 +135,11 @@ def _dtype(value):
     return str(value.dtype).rpartition(".")[2].lower()
 
 
-def made_up(model, raw=True):
-    """Batches of two samples and of one, of random numbers; videos of free length are FRAMES and fewer long."""
+def random_feeds(model, raw: bool = True) -> list[Feed]:
+    """A batch of two samples and one of one sample, of random numbers; videos of free length have up to FRAMES frames."""
     rng, feed = np.random.default_rng(0), {}
-    paddle.enable_static()
     program = paddle.static.Program()  # must outlive its values
-    with paddle.static.program_guard(program, paddle.static.Program()):
+    with compat.static_mode(), paddle.static.program_guard(program, paddle.static.Program()):
         inputs = model.inputs(raw)
     for name, value in inputs.items():
         shape, kind = [size or n for size, n in zip(_shape(value), (2, FRAMES, 1, 1, 1), strict=False)], _dtype(value)

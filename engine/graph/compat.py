@@ -2,12 +2,53 @@
 
 import contextlib
 import os
+import threading
 
 import paddle
+from paddle.base import framework
 
 from utils.errors import ConfigError
 
 PIR = int(paddle.__version__.split(".")[0]) >= 3
+
+_process = threading.RLock()  # Paddle's current program, names, scope and flags belong to the process, not to a thread
+
+
+@contextlib.contextmanager
+def static_mode():
+    """Paddle's static mode in this thread inside the block; afterwards the mode is as before. One thread at a time gets in.
+
+    `paddle.disable_static` would not do: it restarts the names of the layers, so that a caller's new layers would be
+    named like its old ones. And in another thread than the main one, `paddle.enable_static` has no effect.
+    """
+    with _process, framework._dygraph_guard(None):
+        yield
+
+
+@contextlib.contextmanager
+def random_state_kept():
+    """Leave Paddle's random generators as they were found."""
+    cpu = paddle.get_rng_state("cpu")
+    gpu = paddle.get_cuda_rng_state() if gpu_available() else None
+    try:
+        yield
+    finally:
+        paddle.set_rng_state(cpu, "cpu")
+        if gpu:
+            paddle.set_cuda_rng_state(gpu)
+
+
+@contextlib.contextmanager
+def flags(values):
+    """Set Paddle's flags {name: value} inside the block. Enter `static_mode` first: flags belong to the process."""
+    before = paddle.get_flags(list(values)) if values else {}
+    if values:
+        paddle.set_flags(values)
+    try:
+        yield
+    finally:
+        if before:
+            paddle.set_flags(before)
 
 
 def parameters(program):
@@ -80,15 +121,3 @@ def bfloat16_available():
 def onednn_allowed():
     """Whether the environment lets inference on a CPU use oneDNN."""
     return os.environ.get("FLAGS_use_mkldnn", "1") != "0"
-
-
-@contextlib.contextmanager
-def onednn(wanted):
-    """Run CPU kernels through oneDNN inside the block."""
-    if wanted:
-        paddle.set_flags({"FLAGS_use_mkldnn": True})
-    try:
-        yield
-    finally:
-        if wanted:
-            paddle.set_flags({"FLAGS_use_mkldnn": False})

@@ -4,6 +4,8 @@ Device(use_gpu, onednn)         one scope; programs on it share parameters by na
 device.run(graph, feed, fetch)  numpy in, numpy out
 """
 
+import contextlib
+
 import numpy as np
 import paddle
 
@@ -23,19 +25,24 @@ class Device:
             raise ConfigError(
                 "use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu"
             )
-        # Its backward pass crashes: on only while a device that asks for it runs.
-        self.onednn = onednn and not use_gpu and compat.onednn_allowed()
         self.place = compat.place(use_gpu)
+        self.flags = {}
         if not use_gpu:  # one operator at a time: each uses all cores anyway, and a fifth less memory is held
-            paddle.set_flags({"FLAGS_new_executor_serial_run": True})
+            self.flags["FLAGS_new_executor_serial_run"] = True
+        if onednn and not use_gpu and compat.onednn_allowed():  # set only during a run: training would crash with it
+            self.flags["FLAGS_use_mkldnn"] = True
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
 
     def initialise(self, graph, seed=None):
-        """Fill the graph's variables from their initialisers; the same seed gives the same values."""
-        if seed is not None:
-            paddle.seed(seed)
-        with paddle.static.scope_guard(self.scope):
+        """Fill the graph's variables from their initialisers; the same seed gives the same values.
+
+        Without a seed, the caller's random numbers go on as if nothing had been drawn.
+        """
+        kept = compat.random_state_kept() if seed is None else contextlib.nullcontext()
+        with compat.static_mode(), kept, paddle.static.scope_guard(self.scope):
+            if seed is not None:
+                paddle.seed(seed)
             if graph.accumulation:
                 self.executor.run(graph.accumulation.startup)
             self.executor.run(graph.startup)
@@ -47,7 +54,7 @@ class Device:
 
     def run_program(self, program, feed, fetch):
         """Run a program in this device's scope; `feed` and `fetch` as in `run`, with all that the program takes."""
-        with paddle.static.scope_guard(self.scope), compat.onednn(self.onednn):
+        with compat.static_mode(), paddle.static.scope_guard(self.scope), compat.flags(self.flags):
             return self.executor.run(program, feed=feed, fetch_list=list(fetch))
 
     def scores(self, graph, feed):

@@ -38,9 +38,12 @@ class Graph:
     """
 
     def __init__(self, model, raw=True, training=False, group=None, pieces=1, amp=None, use_gpu=False, **shape):
-        paddle.enable_static()
+        with compat.static_mode(), paddle.utils.unique_name.guard():
+            self._build(model, raw, training, group, pieces, amp, use_gpu, shape)
+
+    def _build(self, model, raw, training, group, pieces, amp, use_gpu, shape):
         self.program, self.startup = paddle.static.Program(), paddle.static.Program()
-        with paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
+        with paddle.static.program_guard(self.program, self.startup):
             self.inputs = model.inputs(raw, **shape)
             self.feeds = list(self.inputs)
             inputs = model.prepare(self.inputs) if raw else self.inputs

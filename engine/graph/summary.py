@@ -34,9 +34,13 @@ def summary(model, **shape):
     Multiply-adds are those of convolutions and matrix products, as papers count them. A dimension of the inputs that
     varies counts as one: the batch, and the length of a sequence. What runs inside a loop is not counted.
     """
-    paddle.enable_static()
+    with compat.static_mode(), paddle.utils.unique_name.guard():
+        return _counted(model, shape)
+
+
+def _counted(model, shape):
     program = paddle.static.Program()
-    with paddle.static.program_guard(program, paddle.static.Program()), paddle.utils.unique_name.guard():
+    with paddle.static.program_guard(program, paddle.static.Program()):
         inputs = model.inputs(raw=False, **shape)
         varying = any(n < 1 for value in inputs.values() for n in value.shape[1:])
         model.network({name: _single(name, value) for name, value in inputs.items()}, training=model.mode == "train")

@@ -10,6 +10,7 @@ are translated to those used here. The ending of OUT decides: .pdparams, .npz or
 
 import numpy as np
 
+import utils.main_program  # noqa: F401  (process settings, before Paddle is imported)
 from engine.configuration import configure
 from engine.graph.program import Graph
 from engine.weights import formats

@@ -13,7 +13,7 @@ from engine.export import sidecar
 from engine.export import write as exporter
 from engine.graph import compat
 from engine.graph.program import Graph
-from engine.predictor import Trained
+from engine.predictor import load_model
 from models import MODELS
 from models.layers import folding
 from support import goldens, networks
@@ -256,7 +256,7 @@ def test_an_export_that_answers_otherwise_leaves_the_earlier_one(small, folder):
     for name in broken:
         if name.startswith("logistic"):
             broken[name][...] = 3e38  # finite, as weights must be; sums of them are not
-    other = Trained("AttentionCluster", None, broken, networks.settings("AttentionCluster"), use_gpu=False)
+    other = load_model("AttentionCluster", None, broken, networks.settings("AttentionCluster"), use_gpu=False)
     with pytest.raises(
         WeightsError, match="not exported: the exported AttentionCluster answers differently .*, by (nan|inf)"
     ):

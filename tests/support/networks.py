@@ -7,7 +7,7 @@ import pytest
 
 from engine.configuration import configure
 from engine.graph.program import Graph
-from engine.predictor import Trained
+from engine.predictor import load_model
 from models import MODELS
 from support import tiny
 
@@ -40,7 +40,7 @@ def weights(name, overrides):
 
 
 def trained(name):
-    return Trained(name, None, weights(name, settings(name)), settings(name), use_gpu=False)
+    return load_model(name, None, weights(name, settings(name)), settings(name), use_gpu=False)
 
 
 def inputs(model, raw, videos=3, seed=1):

@@ -1,0 +1,5 @@
+"""Importing this module applies the process settings: for scripts that import Paddle at their top."""
+
+from utils import runtime
+
+runtime.apply()
