@@ -81,11 +81,11 @@ def configure(name=None, config=None, overrides=None, weights=None, fallback=Non
     if named and find(named) is not model:
         raise ConfigError(f"config '{source or 'MODEL.name'}' is for '{named}', but --model_name says '{name}'")
     shipped = SHIPPED / f"{model.slug}.yaml"
-    layers = (configs.apply_renames(model.settings, each, source or shipped) for each in (layer, overrides))
+    layers = (configs.apply_renames(model.config_class, each, source or shipped) for each in (layer, overrides))
     recipe = read_config(shipped) if shipped.is_file() else {}  # the defaults of its settings then
     tree = configs.merge(recipe, *layers, {"MODEL": _decided_by(weights, model, overrides.get("MODEL", {}))})
     tree["MODEL"]["name"] = model.name
-    return model, configs.validate(model.settings, tree, source or shipped, overrides, recipe)
+    return model, configs.validate(model.config_class, tree, source or shipped, overrides, recipe)
 
 
 def _commands(command):

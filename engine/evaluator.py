@@ -143,7 +143,7 @@ def test(
     found = weights.require(source, model)
     device, graph = Device(use_gpu, model.onednn), Graph(model)
     device.initialise(graph)
-    weights.put(weights.strict, device, graph, model, found)
+    weights.load_into(weights.strict, device, graph, model, found)
 
     new_metric, written = (
         partial(METRICS[model.data], config.MODEL.num_classes, config.MODEL.topk),

@@ -39,7 +39,7 @@ class LoadedModel:
         self.graphs = {}
         source = weight_files.require(weights, self.model)
         self.device.initialise(self.graph())
-        self.report = weight_files.put(weight_files.strict, self.device, self.graph(), self.model, source)
+        self.report = weight_files.load_into(weight_files.strict, self.device, self.graph(), self.model, source)
 
     def graph(self, raw: bool = True, **shape) -> Graph:
         """The graph of an input shape, built when it is first asked for; all graphs share their parameters."""

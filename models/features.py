@@ -1,83 +1,89 @@
 """What the YouTube-8M models share: frame features in, independent scores of many classes out.
 
 Features are read as the uint8 they are stored in and dequantised in the graph. Videos of different length stand in one
-batch padded with anything; `length` says how many frames are real, and no other frame may change a number.
+batch; `length` says how many frames are real. The padding may hold any numbers and must not change a result.
 """
+
+from typing import Any
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from models.base import Model
-from models.layers import precision
+from models.base import Arrays, Model, Tensor
+from models.layers import options
 from utils.config.features import FeatureConfig
 from utils.errors import DataError
 
 
-def dequantise(x, offset=4.0 / 512.0 - 2.0):
+def dequantise(x: Tensor, offset: float = 4.0 / 512.0 - 2.0) -> Tensor:
     """uint8 features -> x*4/255 + offset, of Paddle's default dtype (YouTube-8M starter code)."""
     return paddle.cast(x, paddle.get_default_dtype()) * (4.0 / 255.0) + offset
 
 
-def real_frames(x, length):
+def real_frames(x: Tensor, length: Tensor) -> Tensor:
     """Mask bool [B, T] of the frames of x [B, T, D] that are not padding; `length` int64 [B]."""
     index = paddle.arange(paddle.shape(x)[1], dtype="int64")
     return index < paddle.unsqueeze(length, 1)
 
 
-def l2_normalize(x, axis):
+def l2_normalize(x: Tensor, axis: int) -> Tensor:
     """x / sqrt(sum(x^2) + 1e-12): the epsilon is under the root, unlike in `F.normalize` (old zoo v1.3)."""
-    x = precision.widened(x)
+    x = options.to_float32(x)
     return x * paddle.rsqrt(paddle.sum(x * x, axis=axis, keepdim=True) + 1e-12)
 
 
-def dropout(x, rate, training):
-    """The first generation's dropout: training masks without rescaling, evaluation multiplies by 1 - rate."""
+def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Dropout as in old zoo v1.3: training masks without rescaling, evaluation multiplies by 1 - rate."""
     return F.dropout(x, rate, training=training, mode="downscale_in_infer") if rate else x
 
 
 class FeatureModel(Model):
-    """Models on features: `rgb` [B, T, 1024] and `audio` [B, T, 128], as uint8 or float, and `length` [B] where T varies."""
+    """Models on features.
+
+    Inputs: `rgb` [B, T, 1024] and `audio` [B, T, 128], as uint8 or float, and `length` [B] where T varies.
+    """
 
     data = "features"
-    settings = FeatureConfig
-    frames = None  # rows that every video is resampled to; None: videos of any length
+    config_class = FeatureConfig
+    frames: int | None = None  # rows that every video is resampled to; None: videos of any length
 
-    def inputs(self, raw):
+    def inputs(self, raw: bool) -> dict[str, Tensor]:
         dtype = "uint8" if raw else paddle.get_default_dtype()
         inputs = {
             name: paddle.static.data(name, [None, self.frames, size], dtype)
-            for name, size in self.keys.features.items()
+            for name, size in self.settings.features.items()
         }
         if self.frames is None:
             inputs["length"] = paddle.static.data("length", [None], "int64")
         return inputs
 
-    def prepare(self, inputs):
+    def prepare(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Dequantise every feature."""
         return {name: x if name == "length" else dequantise(x) for name, x in inputs.items()}
 
-    def interface(self, arrays):
-        """{name: one array a video, [frames, dimensions] of any length}: all uint8 as stored, or all float as the network takes them."""
-        videos = {name: [np.asarray(video) for video in arrays.get(name, [])] for name in self.keys.features}
+    def interface(self, arrays: dict[str, Any]) -> tuple[dict[str, Any], Arrays]:
+        """{name: one array [frames, dimensions] per video}: all uint8 as stored, or all float (dequantised)."""
+        videos = {name: [np.asarray(video) for video in arrays.get(name, [])] for name in self.settings.features}
         self._check(arrays, videos)
         raw = all(video.dtype == np.uint8 for feature in videos.values() for video in feature)
         chosen = {
-            name: [self.chosen(video[: self.keys.max_frames]) for video in feature] for name, feature in videos.items()
+            name: [self.chosen(video[: self.settings.max_frames]) for video in feature]
+            for name, feature in videos.items()
         }
         lengths = [len(video) for video in next(iter(chosen.values()))]
         feed = {} if self.frames else {"length": np.array(lengths, np.int64)}
         for name, feature in chosen.items():
             feed[name] = np.zeros(
-                (len(lengths), max(lengths), self.keys.features[name]), np.uint8 if raw else np.float32
+                (len(lengths), max(lengths), self.settings.features[name]), np.uint8 if raw else np.float32
             )
             for row, video in zip(feed[name], feature, strict=True):
                 row[: len(video)] = video
         return {"raw": raw}, feed
 
-    def _check(self, arrays, videos):
+    def _check(self, arrays: dict[str, Any], videos: dict[str, list[np.ndarray]]) -> None:
         """DataError unless every feature has the same videos, of its own width, in one of the two types."""
-        sizes = self.keys.features
+        sizes = self.settings.features
         if set(arrays) != set(sizes) or len({len(feature) for feature in videos.values()} | {0}) != 2:
             raise DataError(
                 f"expected as many videos of each of {', '.join(map(repr, sizes))}, found "
@@ -88,7 +94,8 @@ class FeatureModel(Model):
             frames = len(features[0]) if features[0].ndim else 0
             if not frames or shapes != {name: [frames, size] for name, size in sizes.items()}:
                 raise DataError(
-                    f"video {i} has features of shapes {shapes}; expected [frames, {list(sizes.values())}], at least one frame"
+                    f"video {i} has features of shapes {shapes}; expected [frames, {list(sizes.values())}], "
+                    "at least one frame"
                 )
         types = {str(video.dtype) for feature in videos.values() for video in feature}
         if types != {"uint8"} and not types <= {"float16", "float32", "float64"}:
@@ -96,28 +103,28 @@ class FeatureModel(Model):
                 f"features are {', '.join(sorted(types))}; expected all uint8 (as stored), or all float (dequantised)"
             )
 
-    def chosen(self, video):
+    def chosen(self, video: np.ndarray) -> np.ndarray:
         """The frames of a video [frames, dimensions] that the network sees."""
         return video
 
-    def label(self):
+    def label(self) -> Tensor:
         """Multi-hot [B, classes], of the network's float type."""
-        return paddle.static.data("label", [None, self.keys.num_classes], paddle.get_default_dtype())
+        return paddle.static.data("label", [None, self.settings.num_classes], paddle.get_default_dtype())
 
-    def probabilities(self, logits):
+    def probabilities(self, logits: Tensor) -> Tensor:
         return F.sigmoid(logits)
 
-    def losses(self, logits, label):
+    def losses(self, logits: Tensor, label: Tensor) -> Tensor:
         """Sigmoid cross entropy of each video [B], summed over the classes."""
         return F.binary_cross_entropy_with_logits(logits, label, reduction="none").sum(axis=1)
 
-    def loss(self, logits, label):
+    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Sigmoid cross entropy, summed over the classes, mean over the batch (old zoo v1.3)."""
         return self.losses(logits, label).mean()
 
-    def rate(self, step, steps_per_epoch):
+    def rate(self, step: int, steps_per_epoch: int) -> float:
         return self.config.TRAIN.learning_rate
 
-    def optimizer(self, rate):
+    def optimizer(self, rate: paddle.optimizer.lr.LRScheduler) -> paddle.optimizer.Optimizer:
         """Adam without weight decay (old zoo v1.3)."""
         return paddle.optimizer.Adam(learning_rate=rate, beta1=0.9, beta2=0.999, epsilon=1e-8)

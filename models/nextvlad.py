@@ -1,21 +1,30 @@
-"""NeXtVLAD (Lin et al., ECCV 2018 workshops, arXiv 1811.05014): frames described by their distance from learned centres.
+"""NeXtVLAD (Lin et al., ECCV 2018 workshops, arXiv 1811.05014): frames as sums of distances from learned centres.
 
-Each frame is widened and split into groups that are assigned to the clusters one by one, which makes the sum over time
-smaller than NetVLAD's. Names and details (a batch norm of the sum, the order of its elements) are those of old zoo v1.3.
+Each frame is widened and split into groups, and each group is assigned to the clusters on its own. The sum over time is
+smaller than NetVLAD's. Names and details (a batch norm of the sum, the order of its elements) follow old zoo v1.3.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
-from paddle.nn.initializer import Assign, Constant, KaimingNormal
+from paddle.nn.initializer import Constant, KaimingNormal
 from paddle.regularizer import L2Decay
 from pydantic import Field, model_validator
 
+from models.base import Arrays, ReadArray, Tensor
 from models.features import FeatureModel, dequantise, dropout, l2_normalize, real_frames
-from models.layers import precision
+from models.layers import options
 from models.layers.named import counted_batch_norm, linear, parameter
-from utils.config.features import FeatureConfig, FeatureModelSection, FeatureTrainSection, read_eigenvalues
+from utils.config.features import FeatureConfig, FeatureModelSection, FeatureTrainSection
+from utils.errors import ConfigError
+
+EIGEN_HINT = (
+    "dataset/youtube8m/README.md says where to get it; set it to none for features that are not whitened, "
+    "or for weights that contain eigen_param"
+)
 
 
 class NextvladSection(FeatureModelSection):
@@ -38,7 +47,8 @@ class NextvladSection(FeatureModelSection):
         for name, size in self.features.items():
             if size * self.expansion % self.groups:
                 raise ValueError(
-                    f"groups {self.groups} does not divide the {size * self.expansion} dimensions of a widened {name} frame"
+                    f"groups {self.groups} does not divide the {size * self.expansion} dimensions "
+                    f"of a widened {name} frame"
                 )
         if self.gating_reduction > self.hidden_size:
             raise ValueError(f"gating_reduction {self.gating_reduction} is more than hidden_size {self.hidden_size}")
@@ -73,24 +83,37 @@ class NextvladConfig(FeatureConfig):
     TRAIN: NextvladTrainSection = Field(default_factory=NextvladTrainSection)
 
 
-def weight(name, *shape):
+def weight(name: str, *shape: int) -> Tensor:
     return parameter(name, shape, KaimingNormal())
 
 
-def zeros(name, size):
+def zeros(name: str, size: int) -> Tensor:
     return parameter(name, [size], Constant(0.0))
 
 
-def padded(values, rows, mask, channels):
-    """Per-frame values [N, ...] of the real frames -> [B, T * groups, channels], zeros where `mask` [B, T] has padding."""
+def padded(values: Tensor, rows: Tensor, mask: Tensor, channels: int) -> Tensor:
+    """Values [N, ...] of the real frames -> [B, T * groups, channels], zeros where `mask` [B, T] has padding."""
     values = paddle.flatten(values, 1)
     blank = paddle.zeros([paddle.numel(mask), values.shape[1]], values.dtype)
     return paddle.reshape(paddle.scatter(blank, rows, values), [paddle.shape(mask)[0], -1, channels])
 
 
-def describe(x, rows, mask, name, norms, clusters, groups, expansion, training):
-    """NeXtVLAD layer (section 3): x [B, T, D] -> [B, expansion*D/groups * clusters]. `rows` number the real frames in x [B*T, D]:
-    the batch norm sees these alone. `norms` are the names of its batch norm and of that of the sum."""
+def nextvlad_layer(
+    x: Tensor,
+    rows: Tensor,
+    mask: Tensor,
+    name: str,
+    norms: Sequence[str],
+    clusters: int,
+    groups: int,
+    expansion: int,
+    training: bool,
+) -> Tensor:
+    """NeXtVLAD layer (section 3): x [B, T, D] -> [B, expansion*D/groups * clusters].
+
+    `rows` [N] are the indices of the real frames in x [B*T, D]: the batch norm sees only these.
+    `norms` are the names of its batch norm and of that of the sum.
+    """
     size = x.shape[2]
     wide, part = expansion * size, expansion * size // groups
     x = paddle.gather(paddle.reshape(x, [-1, size]), rows)  # [N, D]
@@ -98,75 +121,92 @@ def describe(x, rows, mask, name, norms, clusters, groups, expansion, training):
     attention = F.sigmoid(
         linear(x, weight(f"{name}_fc_group_attention_w", wide, groups), zeros(f"{name}_fc_group_attention_b", groups))
     )
-    assignment = precision.matmul(x, weight(f"{name}_cluster_weights", wide, groups * clusters))
+    assignment = options.matmul(x, weight(f"{name}_cluster_weights", wide, groups * clusters))
     assignment = counted_batch_norm(assignment, norms[0], training)
     assignment = F.softmax(paddle.reshape(assignment, [-1, groups, clusters]))
     assignment = padded(assignment * paddle.unsqueeze(attention, 2), rows, mask, clusters)
     centres = weight(f"{name}_cluster_weights2", clusters, part)
-    vlad = precision.matmul(padded(x, rows, mask, part), assignment, transpose_x=True)  # [B, part, clusters]
+    vlad = options.matmul(padded(x, rows, mask, part), assignment, transpose_x=True)  # [B, part, clusters]
     vlad = vlad - assignment.sum(axis=1, keepdim=True) * paddle.transpose(centres, [1, 0])
     vlad = paddle.reshape(l2_normalize(vlad, axis=1), [-1, part * clusters])
     return counted_batch_norm(vlad, norms[1], training)
 
 
-def gated(x, reduction, training):
-    """Context gating: [B, H] -> [B, H], each element scaled by what the others say."""
+def gated(x: Tensor, reduction: int, training: bool) -> Tensor:
+    """Context gating: [B, H] -> [B, H], each element scaled by a gate that is computed from all of them."""
     size = x.shape[1]
-    gate = precision.matmul(x, weight("gating_fc1_weights", size, size // reduction))
+    gate = options.matmul(x, weight("gating_fc1_weights", size, size // reduction))
     gate = F.relu(counted_batch_norm(gate, "batch_norm_5", training))
-    return x * F.sigmoid(precision.matmul(gate, weight("gating_fc2_weights", size // reduction, size)))
+    return x * F.sigmoid(options.matmul(gate, weight("gating_fc2_weights", size // reduction, size)))
 
 
-def nextvlad(rgb, audio, length, keys, l2_penalty, training):
-    """rgb [B, T, 1024], audio [B, T, 128], length int64 [B] -> logits [B, classes]; `keys` as in MODEL."""
+def nextvlad(
+    rgb: Tensor, audio: Tensor, length: Tensor, settings: NextvladSection, l2_penalty: float, training: bool
+) -> Tensor:
+    """rgb [B, T, 1024], audio [B, T, 128], length int64 [B] -> logits [B, classes]; `settings` is the section MODEL."""
     mask = real_frames(rgb, length)
     rows = paddle.flatten(paddle.nonzero(paddle.reshape(mask, [-1])))  # [N]
-    layer = keys.cluster_size, keys.groups, keys.expansion, training
-    video = describe(rgb, rows, mask, "video", ("batch_norm_0", "batch_norm_1"), *layer)
-    sound = describe(audio, rows, mask, "audio", ("batch_norm_2", "batch_norm_3"), *layer)
-    x = dropout(paddle.concat([video, sound], axis=1), keys.drop_rate, training)
-    x = precision.matmul(x, weight("hidden1_fc_weights", x.shape[1], keys.hidden_size))
-    x = gated(counted_batch_norm(x, "batch_norm_4", training), keys.gating_reduction, training)
+    layer = settings.cluster_size, settings.groups, settings.expansion, training
+    video = nextvlad_layer(rgb, rows, mask, "video", ("batch_norm_0", "batch_norm_1"), *layer)
+    sound = nextvlad_layer(audio, rows, mask, "audio", ("batch_norm_2", "batch_norm_3"), *layer)
+    x = dropout(paddle.concat([video, sound], axis=1), settings.drop_rate, training)
+    x = options.matmul(x, weight("hidden1_fc_weights", x.shape[1], settings.hidden_size))
+    x = gated(counted_batch_norm(x, "batch_norm_4", training), settings.gating_reduction, training)
     decay = L2Decay(l2_penalty)
     return linear(
         x,
-        parameter("logits_clf_weights", [keys.hidden_size, keys.num_classes], KaimingNormal(), decay=decay),
-        parameter("logits_clf_bias", [keys.num_classes], Constant(0.0), decay=decay),
+        parameter("logits_clf_weights", [settings.hidden_size, settings.num_classes], KaimingNormal(), decay=decay),
+        parameter("logits_clf_bias", [settings.num_classes], Constant(0.0), decay=decay),
     )
+
+
+def eigen_scale(values: np.ndarray, size: int, path: str) -> np.ndarray:
+    """What undoes the whitening of the first `size` PCA components: sqrt(eigenvalue) + 1e-4, float32 [size].
+
+    `values`: Google's eigenvals.npy, float32 [2048, 1], read from `path`. Raises ConfigError.
+    """
+    if values.ndim != 2 or len(values) < size or not (values[:size, 0] >= 0).all():
+        raise ConfigError(
+            f"MODEL.eigen_file '{path}' has shape {list(values.shape)}; expected at least {size} rows, "
+            f"none negative; {EIGEN_HINT}"
+        )
+    return np.sqrt(values[:size, 0]).astype(np.float32) + np.float32(1e-4)
 
 
 class NEXTVLAD(FeatureModel):
     name = "NEXTVLAD"
     slug = "nextvlad"
     title = "NeXtVLAD: frames by groups, as sums of distances from learned centres"
-    settings = NextvladConfig
+    config_class = NextvladConfig
     head = ("logits_clf",)
     optional = ("eigen_param",)
 
-    def translate(self, arrays):
-        """Weights of v1.3 and v1.4 lack `eigen_param`, whose numbers their reader took from `eigen_file`."""
-        return arrays if "eigen_param" in arrays else {**arrays, "eigen_param": self.eigenvalues()}
+    def constants(self, read: ReadArray) -> Arrays:
+        """`eigen_param` from MODEL.eigen_file: weights of v1.3 and v1.4 lack it (their reader applied it)."""
+        path, size = self.settings.eigen_file, self.settings.video_feature_size
+        if path is None or path.lower() == "none":
+            return {"eigen_param": np.ones(size, np.float32)}
+        return {"eigen_param": eigen_scale(read("MODEL.eigen_file", path, EIGEN_HINT), size, path)}
 
-    def eigenvalues(self):
-        return read_eigenvalues(self.keys.eigen_file, self.keys.video_feature_size)
-
-    def prepare(self, inputs):
-        """Dequantise, and undo the whitening of rgb, whose offset is 2 (old zoo v1.5). The numbers come with the weights."""
-        start = Assign(self.eigenvalues()) if self.mode == "train" else Constant(1.0)
-        scale = parameter("eigen_param", [self.keys.video_feature_size], start, trainable=False)
+    def prepare(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Dequantise, and undo the whitening of rgb, whose offset is 2 (old zoo v1.5)."""
+        scale = parameter("eigen_param", [self.settings.video_feature_size], Constant(1.0), trainable=False)
         return {
             "rgb": dequantise(inputs["rgb"], -2.0) * scale,
             "audio": dequantise(inputs["audio"]),
             "length": inputs["length"],
         }
 
-    def network(self, inputs, training):
+    def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
         return nextvlad(
-            inputs["rgb"], inputs["audio"], inputs["length"], self.keys, self.config.TRAIN.l2_penalty, training
+            inputs["rgb"], inputs["audio"], inputs["length"], self.settings, self.config.TRAIN.l2_penalty, training
         )
 
-    def rate(self, step, steps_per_epoch):
-        """Base rate, times `learning_rate_decay` after every lr_boundary_examples // batch_size steps below max_iter (old zoo v1.3)."""
+    def rate(self, step: int, steps_per_epoch: int) -> float:
+        """Base rate, times `learning_rate_decay` after every lr_boundary_examples // batch_size steps (old zoo v1.3).
+
+        It falls no further from max_iter on.
+        """
         train = self.config.TRAIN
         between = train.lr_boundary_examples // train.batch_size
         return train.learning_rate * train.learning_rate_decay ** min(step // between, (train.max_iter - 1) // between)

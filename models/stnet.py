@@ -6,14 +6,15 @@ Names and odd details (ReLU before batch norm, counter-made names) are those of 
 """
 
 import math
-from typing import ClassVar, Literal
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar, Literal
 
 import paddle
 import paddle.nn.functional as F
 from paddle.nn.initializer import Constant, Uniform
 from pydantic import Field
 
-from models.base import ClipModel
+from models.base import Arrays, ClipModel, Tensor
 from models.layers import resnet
 from models.layers.named import classifier, convolve, counted_batch_norm, parameter
 from models.names import mindspore
@@ -43,8 +44,8 @@ class StnetConfig(ClipConfig):
     TRAIN: StnetTrainSection = Field(default_factory=StnetTrainSection)
 
 
-def biased_conv(x, name, channels, kernel, groups=1):
-    """Convolution over [N, C, T, 1] or [N, C, T, H, W] with bias `<name>.b_0`, MSRA-uniform weight, size-keeping padding."""
+def biased_conv(x: Tensor, name: str, channels: int, kernel: Sequence[int], groups: int = 1) -> Tensor:
+    """Convolution over [N, C, T, 1] or [N, C, T, H, W] with bias `<name>.b_0`; MSRA-uniform weight; keeps the size."""
     fan_in = x.shape[1] // groups * math.prod(kernel)
     limit = math.sqrt(6.0 / fan_in)
     weight = parameter(f"{name}.w_0", [channels, x.shape[1] // groups, *kernel], Uniform(-limit, limit))
@@ -52,7 +53,7 @@ def biased_conv(x, name, channels, kernel, groups=1):
     return convolve(x, weight, bias, groups=groups)
 
 
-def temporal_block(x, segments, conv, norm, training):
+def temporal_block(x: Tensor, segments: int, conv: str, norm: str, training: bool) -> Tensor:
     """3x1x1 convolution over the segments with a residual: [B*T, C, H, W] -> same. ReLU comes *before* the norm."""
     _, channels, height, width = x.shape
     video = paddle.reshape(x, [-1, segments, channels, height, width])
@@ -63,10 +64,10 @@ def temporal_block(x, segments, conv, norm, training):
     return paddle.reshape(video, [-1, channels, height, width])
 
 
-def temporal_xception(x, training, dense=False):
+def temporal_xception(x: Tensor, training: bool, dense: bool = False) -> Tensor:
     """Separable convolutions over time with a projected shortcut: [B, 2048, T, 1] -> [B, 1024, T, 1].
 
-    dense: the temporal kernels see all channels, as in MindSpore's StNet.
+    `dense`: the temporal kernels see all channels, as in MindSpore's StNet.
     """
     x = counted_batch_norm(x, "xception_bn", training)
     y = biased_conv(x, "xception_att_conv", x.shape[1], kernel=(3, 1), groups=1 if dense else x.shape[1])
@@ -78,7 +79,7 @@ def temporal_xception(x, training, dense=False):
     return F.relu(counted_batch_norm(shortcut + y, "xception_bn2", training))
 
 
-def temporal_norms(depth):
+def temporal_norms(depth: int) -> tuple[str, str]:
     """Names of the two temporal batch norms. The old zoo's counter also counted the named norms created before them."""
     stage2, stage3, stage4, _ = resnet.BLOCKS[depth]
     first = 1 + 3 * (stage2 + stage3) + 2  # the stem, three a block, two projections
@@ -86,7 +87,7 @@ def temporal_norms(depth):
     return f"batch_norm_{first}", f"batch_norm_{second}"
 
 
-def stnet(image, classes, depth, training, edition="paddle"):
+def stnet(image: Tensor, classes: int, depth: int, training: bool, edition: str = "paddle") -> Tensor:
     """image [B, segments, 3*seglen, H, W], normalised RGB -> logits [B, classes]."""
     theirs = edition == "mindspore"
     _, segments, channels, height, width = image.shape
@@ -110,24 +111,25 @@ class STNET(ClipModel):
     name = "STNET"
     slug = "stnet"
     title = "StNet: super-images, temporal blocks and a temporal Xception head"
-    settings = StnetConfig
+    config_class = StnetConfig
     head = ("fc_0",)
     not_in_backbone = ("fc_0", "batch_norm", "xception", "conv3d")
 
     of_weights = ("edition",)
 
     @classmethod
-    def implied(cls, names):
+    def implied(cls, names: Collection[str]) -> dict[str, Any]:
         return {"edition": "mindspore"} if mindspore.is_stnet(names) else {}
 
-    def translate(self, arrays):
-        if mindspore.is_stnet(arrays) and self.keys.edition != "mindspore":
+    def translate(self, arrays: Arrays) -> Arrays:
+        edition, depth = self.settings.edition, self.settings.num_layers
+        if mindspore.is_stnet(arrays) and edition != "mindspore":
             raise WeightsError(
-                f"these are weights of MindSpore's StNet, and MODEL.edition is '{self.keys.edition}': the networks differ; "
+                f"these are weights of MindSpore's StNet, and MODEL.edition is '{edition}': the networks differ; "
                 "set MODEL.edition to mindspore, or leave it out"
             )
-        return mindspore.translated(arrays, self.keys.num_layers, temporal_norms(self.keys.num_layers))
+        return mindspore.translated(arrays, depth, temporal_norms(depth))
 
-    def network(self, inputs, training):
-        keys = self.keys
-        return stnet(inputs["image"], keys.num_classes, keys.num_layers, training, keys.edition)
+    def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
+        settings = self.settings
+        return stnet(inputs["image"], settings.num_classes, settings.num_layers, training, settings.edition)

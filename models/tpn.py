@@ -2,9 +2,10 @@
 
 Stages 4 and 5 are brought to one spatial size and to different tempos, exchange information downwards and upwards
 through the pyramid, and are fused. Level 0 is the path of stage 4, level 1 that of stage 5. Names are those of the
-Paddle reproduction of 2020, spelling included; tpn_names.py says what others call them.
+Paddle reproduction of 2020, spelling included; models/names/tpn.py has those of other projects.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import paddle
@@ -12,8 +13,8 @@ import paddle.nn.functional as F
 from paddle.nn.initializer import Constant, Normal, XavierUniform
 from pydantic import Field, field_validator
 
-from models.base import ClipModel
-from models.layers import resnet3d
+from models.base import Arrays, ClipModel, Shapes, Tensor
+from models.layers import resnet
 from models.layers.named import conv_norm, convolve, linear, parameter
 from models.layers.resnet import FEATURES
 from models.names import tpn as tpn_names
@@ -22,64 +23,66 @@ from utils.config.clips import ClipConfig, ClipEvalSection, ClipInferSection, Cl
 WIDTH = 1024  # channels of a level inside the pyramid
 
 
-def unit(x, name, channels, kernel, training, stride=1, groups=1):
+def unit(
+    x: Tensor, name: str, channels: int, kernel: Sequence[int], training: bool, stride: int = 1, groups: int = 1
+) -> Tensor:
     """Convolution, batch norm, ReLU. The neck is Xavier-uniform as the authors', the backbone MSRA-normal."""
     return F.relu(conv_norm(x, name, f"{name}_bn", channels, kernel, training, stride, groups, XavierUniform()))
 
 
-def temporal_conv(x, name, groups=1):
+def temporal_conv(x: Tensor, name: str, groups: int = 1) -> Tensor:
     """3x1x1 convolution to [N, 1024, T, H, W], without norm or ReLU."""
     weight = parameter(f"{name}_weights", [WIDTH, x.shape[1] // groups, 3, 1, 1], XavierUniform())
     return convolve(x, weight, groups=groups)
 
 
-def pool_time(x, steps):
-    """Maximum over each `steps` frames; what is left over at the end is a window too: T -> ceil(T / steps)."""
+def pool_time(x: Tensor, steps: int) -> Tensor:
+    """Maximum over each `steps` frames; the last window may be shorter: T -> ceil(T / steps)."""
     if steps == 1:
         return x
     return F.max_pool3d(x, kernel_size=(steps, 1, 1), stride=(steps, 1, 1), ceil_mode=True)
 
 
-def stretch_time(x, length):
+def stretch_time(x: Tensor, length: int) -> Tensor:
     """Repeat frames to `length` (nearest). Only pyramids whose levels keep different lengths need it."""
     _, _, frames, height, width = x.shape
-    return (
-        x if frames == length else F.interpolate(x, size=[length, height, width], mode="nearest", data_format="NCDHW")
-    )
+    if frames == length:
+        return x
+    return F.interpolate(x, size=[length, height, width], mode="nearest", data_format="NCDHW")
 
 
-def align_space(x, training):
+def align_space(x: Tensor, training: bool) -> Tensor:
     """Stage 4 to the size and channels of stage 5: [N, 1024, T, 2h, 2w] -> [N, 2048, T, h, w]."""
     return unit(x, "SpatialModulation", FEATURES, (1, 3, 3), training, stride=2)
 
 
-def set_tempo(x, level, scale):
+def set_tempo(x: Tensor, level: int, scale: int) -> Tensor:
     """[N, 2048, T, h, w] -> [N, 1024, T/scale, h, w]."""
     return pool_time(temporal_conv(x, f"TemporalModulation{level}", groups=32), scale)
 
 
-def top_down(low, high):
+def top_down(low: Tensor, high: Tensor) -> Tensor:
     """Level 0 after it received level 1."""
     return low + stretch_time(high, low.shape[2])
 
 
-def bottom_up(low, high, ratio):
+def bottom_up(low: Tensor, high: Tensor, ratio: int) -> Tensor:
     """Level 1 after it received level 0, whose steps are `ratio` times as many."""
     return high + pool_time(temporal_conv(low, "Downsamping"), ratio)
 
 
-def fuse(low, high, name, ratio, training):
+def fuse(low: Tensor, high: Tensor, name: str, ratio: int, training: bool) -> Tensor:
     """Both levels, reduced and concatenated: two of [N, 1024, ., h, w] -> [N, 2048, T/scale of level 1, h, w]."""
     low = unit(pool_time(low, ratio), f"{name}_downout", WIDTH, (1, 1, 1), training, groups=32)
     high = unit(high, f"{name}_topout", WIDTH, (1, 1, 1), training, groups=32)
     return unit(paddle.concat([low, high], axis=1), name, FEATURES, (1, 1, 1), training)
 
 
-def neck(stage4, stage5, scales, flow, training):
+def neck(stage4: Tensor, stage5: Tensor, scales: Sequence[int], flow: str, training: bool) -> Tensor:
     """Outputs of the backbone -> [N, 2048, T/scales[1], h, w]; `scales` are the temporal strides of the two levels.
 
-    In the "cascade" the way up starts from the result of the way down: so were the released weights trained. "parallel"
-    starts both from the same place, as in the paper's figure.
+    With "cascade" the bottom-up path starts from the result of the top-down path, as for the released weights. With
+    "parallel" both start from the same features, as in the paper's figure.
     """
     ratio = scales[1] // scales[0]
     low = set_tempo(align_space(stage4, training), 0, scales[0])
@@ -91,12 +94,12 @@ def neck(stage4, stage5, scales, flow, training):
     return unit(paddle.concat([down, up], axis=1), "pyramid_fusion", FEATURES, (1, 1, 1), training)
 
 
-def auxiliary_features(stage4, training):
+def auxiliary_features(stage4: Tensor, training: bool) -> Tensor:
     """Stage 4 for the second classifier: [N, 1024, T, H/16, W/16] -> [N, 2048, T, H/32, W/32]."""
     return unit(stage4, "AuxHead", FEATURES, (1, 3, 3), training, stride=2)
 
 
-def classify(x, name, clips, classes, dropout, training):
+def classify(x: Tensor, name: str, clips: int, classes: int, dropout: float, training: bool) -> Tensor:
     """Features [B*clips, 2048, T, h, w], averaged over all but B -> logits [B, classes]."""
     x = paddle.reshape(paddle.mean(x, axis=[2, 3, 4]), [-1, clips, FEATURES]).mean(axis=1)  # [B, 2048]
     x = F.dropout(x, dropout, training=training, mode="upscale_in_train")
@@ -104,17 +107,26 @@ def classify(x, name, clips, classes, dropout, training):
     return linear(x, weight, parameter(f"{name}_fc_b", [classes], Constant(0.0)))
 
 
-def clips_first(image):
+def clips_first(image: Tensor) -> Tensor:
     """[B, M, 3*T, H, W] with channel = frame*3 + colour -> [B*M, 3, T, H, W]."""
     _, _, channels, height, width = image.shape
     x = paddle.reshape(image, [-1, channels // 3, 3, height, width])  # [B*M, T, 3, H, W]
     return paddle.transpose(x, [0, 2, 1, 3, 4])
 
 
-def tpn(image, classes, depth, scales, flow, dropout, training, auxiliary):
+def tpn(
+    image: Tensor,
+    classes: int,
+    depth: int,
+    scales: Sequence[int],
+    flow: str,
+    dropout: float,
+    training: bool,
+    auxiliary: bool,
+) -> Tensor | tuple[Tensor, Tensor]:
     """image [B, M, 3*T, H, W] of M clips each -> logits [B, classes]; with `auxiliary` a pair of such."""
     clips = image.shape[1]
-    stage4, stage5 = resnet3d.features(clips_first(image), depth, training)
+    stage4, stage5 = resnet.slow_features(clips_first(image), depth, training)
     logits = classify(neck(stage4, stage5, scales, flow, training), "cls_head", clips, classes, dropout, training)
     if not auxiliary:
         return logits
@@ -185,7 +197,7 @@ class TPN(ClipModel):
     name = "TPN"
     slug = "tpn"
     title = "Temporal Pyramid Network: one clip, two tempos, fused downwards and upwards"
-    settings = TPNConfig
+    config_class = TPNConfig
     head = ("cls_head_fc", "AuxHead_fc")
     not_in_backbone = (
         "SpatialModulation",
@@ -197,45 +209,45 @@ class TPN(ClipModel):
         "cls_head",
     )
 
-    def translate(self, arrays):
-        return tpn_names.translated(arrays, self.keys.num_layers)
+    def translate(self, arrays: Arrays) -> Arrays:
+        return tpn_names.translated(arrays, self.settings.num_layers)
 
-    def adapt(self, arrays, shapes):
+    def adapt(self, arrays: Arrays, shapes: Shapes) -> tuple[Arrays, list[str]]:
         """Kernels of a 2-D network are inflated over time."""
-        found = resnet3d.inflate(arrays, shapes)
+        found = resnet.inflate(arrays, shapes)
         return found, [
             f"{name} {list(arrays[name].shape)} -> {list(found[name].shape)}"
             for name in found
             if found[name].shape != arrays[name].shape
         ]
 
-    def network(self, inputs, training):
-        keys = self.keys
+    def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor | tuple[Tensor, Tensor]:
+        settings = self.settings
         return tpn(
             inputs["image"],
-            keys.num_classes,
-            keys.num_layers,
-            keys.temporal_scales,
-            keys.flow,
-            keys.dropout,
+            settings.num_classes,
+            settings.num_layers,
+            settings.temporal_scales,
+            settings.flow,
+            settings.dropout,
             training,
             auxiliary=training,
         )
 
-    def loss(self, outputs, label):
+    def loss(self, outputs: Tensor | tuple[Tensor, Tensor], label: Tensor) -> Tensor:
         """Mean cross entropy, in training plus `aux_loss_weight` times that of the classifier on stage 4."""
         if not isinstance(outputs, tuple):
             return super().loss(outputs, label)
         logits, auxiliary = outputs
-        return super().loss(logits, label) + self.keys.aux_loss_weight * super().loss(auxiliary, label)
+        return super().loss(logits, label) + self.settings.aux_loss_weight * super().loss(auxiliary, label)
 
-    def rate(self, step, steps_per_epoch):
+    def rate(self, step: int, steps_per_epoch: int) -> float:
         """Base rate, times `learning_rate_decay` from each of `decay_epochs` on (0.001 after epoch 27 of 47)."""
         train = self.config.TRAIN
         passed = sum(step >= epoch * steps_per_epoch for epoch in train.decay_epochs)
         return train.learning_rate * train.learning_rate_decay**passed
 
-    def optimizer(self, rate):
+    def optimizer(self, rate: paddle.optimizer.lr.LRScheduler) -> paddle.optimizer.Optimizer:
         """Nesterov momentum with L2 on everything trainable, batch norms and biases included."""
         train = self.config.TRAIN
         clip = paddle.nn.ClipGradByGlobalNorm(train.gradient_clip_norm) if train.gradient_clip_norm else None

@@ -6,12 +6,12 @@ One clip (by default one frame) from each of `seg_num` equal parts of the video 
 
 import paddle
 
-from models.base import ClipModel
+from models.base import ClipModel, Tensor
 from models.layers import resnet
 from models.layers.named import classifier
 
 
-def tsn(image, classes, depth, training):
+def tsn(image: Tensor, classes: int, depth: int, training: bool) -> Tensor:
     """image [B, segments, 3*seglen, H, W], normalised RGB -> logits [B, classes]."""
     _, segments, channels, height, width = image.shape
     frames = paddle.reshape(image, [-1, channels, height, width])  # [B*segments, 3*seglen, H, W]
@@ -27,5 +27,5 @@ class TSN(ClipModel):
     head = ("fc_0",)
     not_in_backbone = ("fc_0",)
 
-    def network(self, inputs, training):
-        return tsn(inputs["image"], self.keys.num_classes, self.keys.num_layers, training)
+    def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
+        return tsn(inputs["image"], self.settings.num_classes, self.settings.num_layers, training)

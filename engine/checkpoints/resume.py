@@ -34,12 +34,13 @@ def read_start(pretrain, source, model, device: Device, graph: Graph, config, st
     """
     if source:
         return resume(source, model, device, graph, config, steps_per_epoch)
+    device.set(weights.constants(model))
     if model.not_in_backbone:
         found = weights.require_backbone(pretrain, model)
         if found:
-            weights.put(weights.backbone, device, graph, model, found)
+            weights.load_into(weights.backbone, device, graph, model, found)
     elif pretrain and pretrain.lower() != "none":
-        weights.put(weights.finetune, device, graph, model, pretrain)
+        weights.load_into(weights.finetune, device, graph, model, pretrain)
     return None
 
 
@@ -52,11 +53,11 @@ def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: i
     prefix = files.resolve(path, model.name)
     if files.state_of(prefix) is None:
         log.warning("--resume '%s' holds weights only: starting a fine-tune at epoch 0 with a new optimizer", path)
-        weights.put(weights.finetune, device, graph, model, path)
+        weights.load_into(weights.finetune, device, graph, model, path)
         return None
     parameters, accumulators, state = files.load(prefix)
     rule = partial(weights.finetune, called=prefix)
-    if weights.put(rule, device, graph, model, parameters).reinitialised:
+    if weights.load_into(rule, device, graph, model, parameters).reinitialised:
         log.warning("--resume '%s': another number of classes, so this is a fine-tune from epoch 0", path)
         return None
     wanted = graph.accumulators()

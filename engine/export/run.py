@@ -40,7 +40,7 @@ def describe(folder: str | Path, overrides: dict[str, Any] | None = None, name: 
     model = find(found.model)
     if name and find(name) is not model:
         raise ConfigError(f"'{folder}' is an exported '{model.name}', but --model_name says '{name}'")
-    layer = configs.apply_renames(model.settings, configs.nested(overrides or {}), source)
+    layer = configs.apply_renames(model.config_class, configs.nested(overrides or {}), source)
     for section, keys in layer.items():
         for key in keys:
             if key in FIXED if section == "INFER" else key not in FREE.get(section, ()):
@@ -48,7 +48,7 @@ def describe(folder: str | Path, overrides: dict[str, Any] | None = None, name: 
                     f"{section}.{key} '{keys[key]}': that was fixed when '{folder}' was exported; free are INFER's keys "
                     f"without {', '.join(FIXED)}, and MODEL.{' and MODEL.'.join(FREE['MODEL'])}"
                 )
-    config = configs.validate(model.settings, configs.merge(found.config, layer), source, layer, found.config)
+    config = configs.validate(model.config_class, configs.merge(found.config, layer), source, layer, found.config)
     if len(found.class_names) != config.MODEL.num_classes:
         raise WeightsError(
             f"'{Path(folder) / sidecar.FILE}' is damaged: {len(found.class_names)} class names for "

@@ -1,6 +1,6 @@
 """Write a trained model as a program with the normalisation inside, and check that it answers as the trained model does.
 
-The batch norms behind convolutions are folded into the convolutions (models/layers/folding.py).
+The batch norms behind convolutions are folded into the convolutions.
 """
 
 import contextlib
@@ -22,8 +22,6 @@ from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.predictor import LoadedModel
-from models.layers import folding
-from models.layers.lstm import portable
 from storage.files import replacing
 from utils.errors import ConfigError, DataError, WeightsError
 
@@ -94,9 +92,9 @@ def compare(trained: LoadedModel, exported: ExportedModel, feeds: Sequence[Feed]
 
 def _write(trained, folder, form, interface):
     """Program, parameters and sidecar."""
-    with portable() if form == "onnx" else contextlib.nullcontext(), folding.applied() as folded:
-        graph = Graph(trained.model, raw=interface == "uint8")
-    values, device = folded.values(trained.device.get(trained.graph().shapes)), Device()
+    graph = Graph(trained.model, raw=interface == "uint8", fold_norms=True, portable=form == "onnx")
+    values = graph.options.folded_values(trained.device.get(trained.graph().shapes))
+    device = Device()
     device.initialise(graph)
     device.set({name: values[name] for name in graph.shapes})
     with tempfile.TemporaryDirectory(prefix="export-") as aside:

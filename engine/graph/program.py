@@ -10,7 +10,8 @@ import paddle
 from engine.distributed.group import Group
 from engine.graph import compat
 from engine.graph.step import Accumulation, LossScale
-from models.layers import precision, tuning
+from models.layers import options
+from models.layers.options import BuildOptions, Tuning
 from utils.errors import ConfigError
 
 
@@ -37,17 +38,31 @@ class Graph:
     `optimizer`, `stop`.
     """
 
-    def __init__(self, model, raw=True, training=False, group=None, pieces=1, amp=None, use_gpu=False, **shape):
+    def __init__(
+        self,
+        model,
+        raw=True,
+        training=False,
+        group=None,
+        pieces=1,
+        amp=None,
+        use_gpu=False,
+        fold_norms=False,
+        portable=False,
+        **shape,
+    ):
+        tuning = model.tuning() if training else Tuning()
+        self.options = BuildOptions(tuning, amp, use_gpu, fold_norms, portable)
         with compat.static_mode(), paddle.utils.unique_name.guard():
-            self._build(model, raw, training, group, pieces, amp, use_gpu, shape)
+            self._build(model, raw, training, group, pieces, amp, shape)
 
-    def _build(self, model, raw, training, group, pieces, amp, use_gpu, shape):
+    def _build(self, model, raw, training, group, pieces, amp, shape):
         self.program, self.startup = paddle.static.Program(), paddle.static.Program()
         with paddle.static.program_guard(self.program, self.startup):
             self.inputs = model.inputs(raw, **shape)
             self.feeds = list(self.inputs)
             inputs = model.prepare(self.inputs) if raw else self.inputs
-            with tuning.applied(model.tuning() if training else tuning.Tuning()), precision.applied(amp, use_gpu):
+            with options.building(self.options):
                 outputs = model.network(inputs, training)
             if amp:
                 outputs = tuple(map(_widened, outputs)) if isinstance(outputs, tuple) else _widened(outputs)

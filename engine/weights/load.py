@@ -14,7 +14,7 @@ from engine.weights import formats, released
 from models.names import mindspore as mindspore_names
 from models.names import resnet as resnet_names
 from storage import addresses
-from utils.errors import ConfigError, WeightsError
+from utils.errors import ConfigError, ObjectError, WeightsError
 
 log = logging.getLogger("zoo")
 
@@ -58,16 +58,34 @@ def file_of(source, model):
 def read(source, model, shapes):
     """`formats.Weights` of a path or address in any readable form and spelling, or of a dictionary. `shapes` are the model's."""
     if isinstance(source, dict):
-        return formats.Weights(model.translate({name: np.asarray(value) for name, value in source.items()}), [])
-    arrays, skipped = formats.read(file_of(source, model.name), shapes, model.optional)
-    return formats.Weights(model.translate(arrays), skipped)
+        arrays, skipped = {name: np.asarray(value) for name, value in source.items()}, []
+    else:
+        arrays, skipped = formats.read(file_of(source, model.name), shapes, model.optional)
+    arrays = model.translate(arrays)
+    if set(model.optional) - set(arrays):
+        arrays = {**constants(model), **arrays}
+    return formats.Weights(arrays, skipped)
+
+
+def constants(model):
+    """{name: array} of the parameters whose values come from files of the configuration (NEXTVLAD's eigenvalues)."""
+    return model.constants(_read_array)
+
+
+def _read_array(key, path, hint):
+    """The array in the .npy file `path`, the value of config key `key`. Raises ConfigError."""
+    try:
+        with addresses.reading(path) as file:
+            return np.load(file, allow_pickle=False)
+    except (ObjectError, OSError, ValueError) as error:
+        raise ConfigError(f"{key} '{path}' cannot be read ({error}); {hint}") from error
 
 
 def require(source, model):
     """`source`, or, of None, the path of the model's released weights; see that it is there, and fetch what is far, before a graph is
     built for it. Raises ConfigError, WeightsError."""
     if source is None:
-        released.require_same_classes(model.name, model.keys.num_classes)
+        released.require_same_classes(model.name, model.settings.num_classes)
         log.warning("no --weights given: taking the RELEASED weights of %s, not any of your own", model.name)
         source = released.released(model.name)
     if not isinstance(source, dict):
@@ -82,7 +100,7 @@ def require_backbone(source, model):
         return None
     if source:  # scripts of old give an empty one where none is meant
         return source
-    depth = model.keys.num_layers
+    depth = model.settings.num_layers
     if depth != 50:
         raise ConfigError(
             f"{model.name} starts from an ImageNet ResNet-{depth}, and only ResNet-50 was released: give weights "
@@ -94,7 +112,7 @@ def require_backbone(source, model):
         raise WeightsError(f"{error}; or train from scratch with --pretrain none") from error
 
 
-def put(rule, device, graph, model, source):
+def load_into(rule, device, graph, model, source):
     """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report. Raises WeightsError."""
     values, report = rule(source, model, graph.shapes)
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]

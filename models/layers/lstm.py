@@ -1,50 +1,42 @@
-"""LSTM with peepholes (Gers and Schmidhuber, 2000) in the gate order and packing of the first Paddle, which no fused kernel has.
+"""LSTM with peepholes (Gers and Schmidhuber, 2000), ordered and packed as in Paddle 1.x: no fused kernel fits.
 
-A loop over time, STEPS of them unrolled in each turn, and for the gradient a second loop, back through time, written out. An
-automatic one takes twice as long (on a CPU; it adds up the weight's gradient step by step), and under PIR (Paddle 3.3) it is
-wrong: a value that a turn both uses and hands on loses part of its gradient. The state is [D, B], one column a video, since a
-CPU multiplies a large matrix by a narrow one a third faster than the narrow by the large one.
+The forward pass is a loop over time with STEPS steps unrolled in each turn. The backward pass is a second loop,
+written by hand. Paddle's automatic gradient takes twice as long on a CPU, because it adds up the weight's gradient
+step by step. Under PIR (Paddle 3.3) it is also wrong: a value that a turn both uses and passes on loses part of its
+gradient.
+The state is [D, B], one column per video: a CPU multiplies a large matrix by a narrow one a third faster than the
+other way round.
 """
-
-from contextlib import contextmanager
-from contextvars import ContextVar
 
 import paddle
 import paddle.nn.functional as F
 from paddle.static.nn import static_pylayer, while_loop
 from paddle.tensor.manipulation import tensor_array_to_tensor
 
-STEPS = 10
-_portable = ContextVar("portable", default=False)
+from models.layers import options
+
+Tensor = paddle.Tensor
+
+STEPS = 10  # unrolled in each turn of the loop
 
 
-@contextmanager
-def portable():
-    """Networks for inference built inside the block hold no arrays of tensors, which paddle2onnx does not know."""
-    token = _portable.set(True)
-    try:
-        yield
-    finally:
-        _portable.reset(token)
-
-
-def pad(x):
+def pad(x: Tensor) -> Tensor:
     """[B, T, D] -> [B, T', D], T' being the next multiple of STEPS; the last frame is repeated."""
     count = paddle.cast(paddle.shape(x)[1], "int64")
     index = paddle.arange((count + STEPS - 1) // STEPS * STEPS, dtype="int64")
     return paddle.gather(x, paddle.minimum(index, count - 1), axis=1)
 
 
-def peephole_lstm(x, weight, bias, training):
+def peephole_lstm(x: Tensor, weight: Tensor, bias: Tensor, training: bool) -> Tensor:
     """Hidden states [B, T, D] from projected inputs x [B, T, 4D]; T must be a multiple of STEPS.
 
     weight [D, 4D] is the recurrent one, its columns and those of x ordered candidate, input, forget, output;
     bias [1, 7D] holds the biases of these four, then the peepholes of the input, forget and output gate.
     """
     if not training:
-        return _rows(
-            _hidden(_columns(x), weight, bias) if _portable.get() else _record(_columns(x), weight, bias, 1)[0]
-        )
+        if options.current().portable:
+            return _rows(_hidden(_columns(x), weight, bias))
+        return _rows(_record(_columns(x), weight, bias, 1)[0])
     hidden, *record = _record(_columns(x.detach()), weight.detach(), bias.detach(), 6)
     hidden = _rows(hidden)
     for value in (hidden, *record):
@@ -79,7 +71,7 @@ def _hidden(x, weight, bias):
 
 
 def _record(x, weight, bias, count):
-    """x [T, 4D, B] -> the first `count` of hidden state, cell, candidate, input, forget and output gate, each [T, D, B]."""
+    """x [T, 4D, B] -> the first `count` of hidden state, cell, candidate and the three gates, each [T, D, B]."""
     arrays = [_array(x) for _ in range(count)]
 
     def turn(n, hidden, cell):
@@ -101,7 +93,7 @@ def _loop(x, turn, zero, *states):
 
 
 def _turn_of(x, weight, bias):
-    """(function (n, hidden, cell) -> the steps of turn n as tuples (hidden, cell, candidate and gates), state [D, B] before the first)."""
+    """(function (n, hidden, cell) -> steps of turn n, each (hidden, cell, candidate, gates); first state [D, B])."""
     size = weight.shape[0]
     zero = paddle.zeros_like(x[0, :size])  # [D, B]
     to_input, to_forget, to_output = _peepholes(bias, zero)
@@ -125,7 +117,7 @@ def _turn_of(x, weight, bias):
 
 
 def _backward(dhidden, weight, bias, cell, g, i, f, o):
-    """Gradients (of x [B, T, 4D], of bias [1, 7D]) from that of the hidden states [T, D, B] and what `_record` gave besides."""
+    """Gradients of x [B, T, 4D] and bias [1, 7D], from that of the hidden states and the rest of `_record`."""
     size = weight.shape[0]
     zero = paddle.zeros_like(cell[0])
     to_input, to_forget, to_output = _peepholes(bias, zero)
@@ -135,11 +127,11 @@ def _backward(dhidden, weight, bias, cell, g, i, f, o):
     def turn(n, dh, dc, dbias):
         now, before, g_, i_, f_, o_ = (_slice(value, n) for value in (cell, cells, g, i, f, o))
         squashed = paddle.tanh(now)
-        # What the gradients are multiplied by, for all steps of the turn at once: that of the cell on its way to the gates ...
+        # Factors of the gradients, for all steps of the turn at once. From the cell to the gates:
         by_g, by_i, by_f = i_ * (1 - g_ * g_), g_ * i_ * (1 - i_), before * f_ * (1 - f_)
-        back = f_ + to_input * by_i + to_forget * by_f  # ... and to the cell before,
-        by_o = squashed * o_ * (1 - o_)  # that of the hidden state to the output gate
-        down = o_ * (1 - squashed * squashed) + to_output * by_o  # and to the cell.
+        back = f_ + to_input * by_i + to_forget * by_f  # from the cell to the cell before
+        by_o = squashed * o_ * (1 - o_)  # from the hidden state to the output gate
+        down = o_ * (1 - squashed * squashed) + to_output * by_o  # from the hidden state to the cell
         parts = [paddle.unbind(part) for part in (_slice(dhidden, n), by_g, by_i, by_f, by_o, down, back)]
         steps = []
         for arriving, g_t, i_t, f_t, o_t, down_t, back_t in reversed(list(zip(*parts, strict=True))):
@@ -179,7 +171,7 @@ def _turn(n):
 
 
 def _array(like):
-    """An empty array of tensors, as a copy of one, because Paddle 2.6 goes on with what the last run left in the first."""
+    """An empty array of tensors. A copy of one: Paddle 2.6 would keep what the last run left in the array itself."""
     return paddle.assign(paddle.tensor.create_array(like.dtype))
 
 

@@ -1,4 +1,8 @@
-"""What torchvision calls the parameters of a ResNet, so that its ImageNet weights serve as a backbone here."""
+"""torchvision's names of the parameters of a ResNet. Its ImageNet weights can then be a backbone here."""
+
+from collections.abc import Iterator
+
+import numpy as np
 
 from models.layers.named import NAMED
 from models.layers.resnet import BLOCKS, block_names
@@ -7,8 +11,8 @@ TORCH = ("weight", "bias", "running_mean", "running_var")  # of a batch norm, in
 _MARK, _COUNTER = "layer1.0.conv1.weight", "num_batches_tracked"
 
 
-def names(depth):
-    """{torchvision's name: name here} of the convolutions and batch norms. The classifier is left out: nobody here shares it."""
+def names(depth: int) -> dict[str, str]:
+    """{torchvision's name: name here} of the convolutions and batch norms. The classifier is left out."""
     table = {}
     for theirs_conv, theirs_norm, conv, norm in _layers(depth):
         table[f"{theirs_conv}.weight"] = f"{conv}_weights"
@@ -17,11 +21,11 @@ def names(depth):
     return table
 
 
-def translated(arrays):
-    """{name: array} under the names used here, if they are torchvision's, bare or behind one prefix (`module.`, `backbone.`).
+def translated(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """{name: array} with the names used here, if they are torchvision's, perhaps behind a prefix (`module.`).
 
-    Shapes agree, and both put a block's stride into its 3x3 convolution. PyTorch's counters of batches are dropped. Other
-    dictionaries come back as they are.
+    Shapes agree, and both put a block's stride into its 3x3 convolution. PyTorch's batch counters are dropped.
+    Other dictionaries are returned as they are.
     """
     marks = [name for name in arrays if name.endswith(_MARK)]
     if len(marks) != 1:
@@ -41,7 +45,7 @@ def translated(arrays):
     }
 
 
-def _layers(depth):
+def _layers(depth: int) -> Iterator[tuple[str, str, str, str]]:
     """(torchvision's convolution, its batch norm, convolution here, batch norm here)."""
     yield "conv1", "bn1", "conv1", "bn_conv1"
     for stage, blocks in enumerate(block_names(depth), start=1):

@@ -1,11 +1,15 @@
-"""What TPN's parameters are called here, by its authors (torch) and in mmaction2, so that weights of all three can be read."""
+"""Names of TPN's parameters here, by its authors (torch) and in mmaction2. Weights of all three can be read."""
+
+from collections.abc import Iterator
+
+import numpy as np
 
 from models.layers.named import NAMED
 from models.layers.resnet import block_names
 from models.names.resnet import TORCH
 
 
-def names(depth=50):
+def names(depth: int = 50) -> dict[str, tuple[str, str, bool]]:
     """{name here: (authors' name, mmaction2's name, whether the matrix is transposed between them and here)}.
 
     `depth` is the ResNet's. Shapes agree, but for the classifiers: [in, out] here, [out, in] in torch.
@@ -25,8 +29,8 @@ def names(depth=50):
     return table
 
 
-def translated(arrays, depth=50):
-    """{name: array} under the names and in the layout used here, if they are the authors' or mmaction2's; others stay as they are."""
+def translated(arrays: dict[str, np.ndarray], depth: int = 50) -> dict[str, np.ndarray]:
+    """{name: array} with the names and layout used here, where they are the authors' or mmaction2's; others stay."""
     theirs = {name: (ours, transposed) for ours, (*spellings, transposed) in names(depth).items() for name in spellings}
     found = {}
     for name, array in arrays.items():
@@ -35,8 +39,8 @@ def translated(arrays, depth=50):
     return found
 
 
-def _layers(depth):
-    """Every convolution and the batch norm behind it: (conv here, norm here or None, authors' conv, authors' norm, mmaction2's)."""
+def _layers(depth: int) -> Iterator[tuple[str, str | None, str, str | None, str]]:
+    """(convolution here, its batch norm here or None, authors' convolution, authors' norm, mmaction2's)."""
     yield "conv1", "bn_conv1", "backbone.conv1", "backbone.bn1", "backbone.conv1"
     for stage, blocks in enumerate(block_names(depth), start=1):
         for i, name in enumerate(blocks):
@@ -50,8 +54,8 @@ def _layers(depth):
     yield from _neck()
 
 
-def _neck():
-    def unit(ours, conv, norm, mmaction2):
+def _neck() -> Iterator[tuple[str, str | None, str, str | None, str]]:
+    def unit(ours: str, conv: str, norm: str, mmaction2: str) -> tuple[str, str, str, str, str]:
         return ours, f"{ours}_bn", f"necks.{conv}", f"necks.{norm}", f"neck.{mmaction2}"
 
     space = "spatial_modulation.spatial_modulation.0.0"

@@ -81,7 +81,7 @@ class Counting(ClipDataset):
 
 def dataset(path, views=None, kind=Counting, **keys):
     sizes = {"short_size": 32, "target_size": 24}
-    config = TPN.settings(
+    config = TPN.config_class(
         MODEL={"num_classes": 2, "seglen": 4, "frame_interval": 2, "temporal_scales": [4, 4], **keys},
         TRAIN=sizes,
         VALID=sizes,

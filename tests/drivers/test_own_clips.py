@@ -24,7 +24,7 @@ def home(tmp_path_factory):
     """A home folder in which the released backbone lies as the old zoo left it, and a folder of clips."""
     folder = tmp_path_factory.mktemp("home")
     model_class = find("TSN")
-    shapes = Graph(model_class(model_class.settings(MODEL={"num_classes": 1000}), "infer")).shapes
+    shapes = Graph(model_class(model_class.config_class(MODEL={"num_classes": 1000}), "infer")).shapes
     backbone = write(folder, "directory", {name: 0.01 * value for name, value in values(shapes).items()})
     (folder / ".paddle" / "weights").mkdir(parents=True)
     backbone.rename(folder / ".paddle" / "weights" / "ResNet50_pretrained")
@@ -124,7 +124,7 @@ def test_training_without_a_backbone_says_how_to_go_on(layers, message, home, tm
 def test_released_weights_are_fine_tuned_with_resume(home, tmp_path, capsys):
     """Complaints about v1.6 to v1.8: `--resume` wanted an optimizer's state, which was never released."""
     model_class = find("TSN")
-    shapes = Graph(model_class(model_class.settings(), "infer")).shapes
+    shapes = Graph(model_class(model_class.config_class(), "infer")).shapes
     path = write(tmp_path, "combined", values(shapes))
     code, output = run(capsys, "train.py", *lists(home), f"--resume={path}", f"--save_dir={tmp_path / 'checkpoints'}")
     assert code == 0 and "holds weights only: starting a fine-tune at epoch 0" in output

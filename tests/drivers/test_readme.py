@@ -44,7 +44,7 @@ def checkout(tmp_path_factory):
         (folder / "my_clips" / f"class {label}").mkdir(parents=True)
         for i in range(4):
             (folder / "my_clips" / f"class {label}" / f"{i}.mp4").symlink_to(folder / "clips" / f"clip{label}.mp4")
-    shapes = Graph(find("TSN")(find("TSN").settings(), "infer")).shapes
+    shapes = Graph(find("TSN")(find("TSN").config_class(), "infer")).shapes
     (folder / ".paddle" / "weights").mkdir(parents=True)  # the released backbone, as if fetched before
     write(folder, "directory", values(shapes)).rename(folder / ".paddle" / "weights" / "ResNet50_pretrained")
     (folder / "new_clips").symlink_to(folder / "clips")

@@ -24,7 +24,7 @@ SMALL = {  # the networks with sizes to choose; the others are as big as their b
 def build(name, mode="infer"):
     model_class = find(name)
     sizes = {mode: {"short_size": 36, "target_size": 32} for mode in MODES} if model_class.data == "clips" else {}
-    model = model_class(model_class.settings(MODEL={"num_classes": 3, **SMALL.get(name, {})}, **sizes), mode)
+    model = model_class(model_class.config_class(MODEL={"num_classes": 3, **SMALL.get(name, {})}, **sizes), mode)
     return model, Graph(model).shapes
 
 

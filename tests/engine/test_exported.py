@@ -15,7 +15,7 @@ from engine.graph import compat
 from engine.graph.program import Graph
 from engine.predictor import load_model
 from models import MODELS
-from models.layers import folding
+from models.layers.options import BuildOptions, FoldedNorm
 from support import goldens, networks
 from utils.errors import ConfigError, DataError, WeightsError
 
@@ -65,12 +65,12 @@ def test_answers_as_the_trained_model(trained, form, interface, tmp_path):
 
 def test_batch_norms_behind_convolutions_are_folded(trained):
     """A network on clips keeps only those of StNet that stand elsewhere, under names of the old zoo's counter."""
-    with folding.applied() as folded:
-        names = set(Graph(trained.model).shapes)
+    graph = Graph(trained.model, fold_norms=True)
+    names, folded = set(graph.shapes), graph.options.folded
     plain = set(trained.graph().shapes)
-    gone = {name for scale, _, mean, variance in folded.norms.values() for name in (scale, mean, variance)}
+    gone = {name for norm in folded.values() for name in (norm.scale, norm.mean, norm.variance)}
     assert names == plain - gone
-    assert bool(folded.norms) == (trained.model.data == "clips")
+    assert bool(folded) == (trained.model.data == "clips")
     assert trained.model.data == "features" or not any(
         name.endswith(("_scale", "_mean", "_variance")) for name in names
     )
@@ -78,8 +78,8 @@ def test_batch_norms_behind_convolutions_are_folded(trained):
 
 def test_folded_values():
     """weight * scale / sqrt(variance + 1e-5), offset - mean * the same factor; what is not behind a convolution stays."""
-    folded, rng = folding.Folded(), np.random.default_rng(0)
-    folded.norms["w"] = ["s", "o", "m", "v"]
+    rng = np.random.default_rng(0)
+    build = BuildOptions(folded={"w": FoldedNorm("s", "o", "m", "v", 1e-5)})
     plain = {
         "w": rng.standard_normal((2, 3, 1, 1, 1), np.float32),
         "fc": np.ones(3, np.float32),
@@ -88,7 +88,7 @@ def test_folded_values():
             for name, pair in (("s", (2, 3)), ("o", (0.5, 1)), ("m", (1, -1)), ("v", (4, 1)))
         },
     }
-    found = folded.values(plain)
+    found = build.folded_values(plain)
     np.testing.assert_allclose(found["w"], plain["w"] * np.reshape([1, 3], (2, 1, 1, 1, 1)), rtol=1e-5)
     np.testing.assert_allclose(found["o"], [-0.5, 4], rtol=1e-5)
     assert found["fc"] is plain["fc"] and {array.dtype for array in found.values()} == {np.dtype(np.float32)}

@@ -10,7 +10,7 @@ from support.tinynet import ZOO
 
 def of(name, mode="infer", size=None, **keys):
     model = find(name)
-    return summary(model(model.settings(MODEL=keys), mode), size=size)
+    return summary(model(model.config_class(MODEL=keys), mode), size=size)
 
 
 def resnet50(channels, side):

@@ -10,7 +10,7 @@ from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.trainer import Trainer
 from models import find
-from models.layers.tuning import Tuning
+from models.layers.options import Tuning
 from support import tiny
 from utils.errors import ConfigError, DataError
 
@@ -20,7 +20,9 @@ SIZES = {section: {"short_size": 36, "target_size": 32} for section in ("TRAIN",
 def model_with(name="TSN", class_weights=(), **train):
     model_class = find(name)
     keys = {"num_classes": 3, "seg_num": 2}
-    model = model_class(model_class.settings(MODEL=keys, **{**SIZES, "TRAIN": {**SIZES["TRAIN"], **train}}), "train")
+    model = model_class(
+        model_class.config_class(MODEL=keys, **{**SIZES, "TRAIN": {**SIZES["TRAIN"], **train}}), "train"
+    )
     model.class_weights = class_weights
     return model
 

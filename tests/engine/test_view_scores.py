@@ -29,7 +29,7 @@ class Squares(ClipModel):
 
     def network(self, inputs, training):
         x = paddle.mean(inputs["image"] ** 2, axis=[1, 3, 4])
-        return linear(x, parameter("w", [x.shape[1], self.keys.num_classes], Normal()), None)
+        return linear(x, parameter("w", [x.shape[1], self.settings.num_classes], Normal()), None)
 
 
 class Watched(Device):
@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
 
 def setup(folder, **test):
     """Device, test graph and loader."""
-    config = Squares.settings(
+    config = Squares.config_class(
         MODEL={"num_classes": 2, "seg_num": 2}, TEST={**SIZES, **test}, TRAIN=SIZES, VALID=SIZES, INFER=SIZES
     )
     data = ClipDataset(config, "test", [Item(folder / f"{i}.mp4", i, f"{i}.mp4") for i in (0, 1)])

@@ -14,7 +14,7 @@ from utils.errors import ConfigError, WeightsError
 def graph_of(name, mode="infer", **keys):
     model_class = find(name)
     sizes = {section: {"short_size": 36, "target_size": 32} for section in ("TRAIN", "VALID", "TEST", "INFER")}
-    model = model_class(model_class.settings(MODEL={"num_classes": 3, "seg_num": 2, **keys}, **sizes), mode)
+    model = model_class(model_class.config_class(MODEL={"num_classes": 3, "seg_num": 2, **keys}, **sizes), mode)
     return model, Graph(model)
 
 
@@ -38,7 +38,7 @@ def test_strict_takes_everything(tsn):
     source = {**values(graph.shapes), "learning_rate": np.float32(0.1)}
     device = Device()
     device.initialise(graph)
-    report = weights.put(weights.strict, device, graph, model, source)
+    report = weights.load_into(weights.strict, device, graph, model, source)
     assert len(report.loaded) == report.wanted == 267 and report.unexpected == ["learning_rate"] and not report.missing
     np.testing.assert_array_equal(device.get(["fc_0.w_0"])["fc_0.w_0"], source["fc_0.w_0"])
     assert "loaded 267 of 267 tensors" in str(report)
@@ -67,7 +67,7 @@ def test_numbers_that_are_not_finite_are_refused(tsn):
         with pytest.raises(
             WeightsError, match="2 tensors hold numbers that are not finite: conv1_weights, fc_0.b_0; take weights from"
         ):
-            weights.put(rule, Device(), graph, model, source)
+            weights.load_into(rule, Device(), graph, model, source)
 
 
 def test_strict_names_what_does_not_fit(tsn):

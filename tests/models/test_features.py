@@ -6,9 +6,9 @@ import pytest
 from datareader.clips.sampling import stride_indices
 from engine.graph.device import Device
 from engine.graph.program import Graph
+from engine.weights import load as weights
 from models import find
 from utils.config import reading as configs
-from utils.config.features import read_eigenvalues
 from utils.errors import ConfigError, DataError
 
 FEATURES = ("AttentionCluster", "AttentionLSTM", "NEXTVLAD")
@@ -108,11 +108,11 @@ OLD = {  # as the first generation shipped them, never-effective keys included
 def small(name, mode, **sections):
     model_class = find(name)
     keys = {"num_classes": 5, **SMALL[name], **sections.pop("MODEL", {})}
-    return model_class(model_class.settings(MODEL=keys, **sections), mode)
+    return model_class(model_class.config_class(MODEL=keys, **sections), mode)
 
 
 def old_settings(name):
-    return configs.validate(find(name).settings, {**OLD[name], **LISTS}, "old")
+    return configs.validate(find(name).config_class, {**OLD[name], **LISTS}, "old")
 
 
 def videos(lengths, dtype=np.uint8, seed=0):
@@ -128,7 +128,9 @@ def test_old_configurations_say_what_the_defaults_say(name):
     config = old_settings(name)
     assert (
         config.MODEL
-        == find(name).settings(MODEL={"name": name, "feature_num": 2} if name != "NEXTVLAD" else {"name": name}).MODEL
+        == find(name)
+        .config_class(MODEL={"name": name, "feature_num": 2} if name != "NEXTVLAD" else {"name": name})
+        .MODEL
     )
     assert config.TRAIN.batch_size == OLD[name]["TRAIN"]["batch_size"]
     assert config.MODEL.features == {"rgb": 1024, "audio": 128}
@@ -148,7 +150,7 @@ def test_old_configurations_say_what_the_defaults_say(name):
 )
 def test_keys_that_contradict_each_other(name, section, keys, words):
     with pytest.raises(ConfigError, match=words):
-        configs.validate(find(name).settings, {section: keys}, "wrong")
+        configs.validate(find(name).config_class, {section: keys}, "wrong")
 
 
 def test_schedules_of_the_first_generation():
@@ -203,31 +205,31 @@ def test_one_feature_is_enough():
     assert [name for name in graph.parameters if name.startswith(model.head)] == ["fc_6.b_0", "fc_6.w_0"]
 
 
+def nextvlad_with(eigen_file, mode="infer"):
+    return small("NEXTVLAD", mode, MODEL={"eigen_file": str(eigen_file)})
+
+
 def test_eigenvalues(tmp_path):
     values = np.linspace(15, 0, 2048, dtype=np.float32)[:, None]
     np.save(tmp_path / "eigenvals.npy", values)
-    np.testing.assert_allclose(
-        read_eigenvalues(str(tmp_path / "eigenvals.npy"), 1024), np.sqrt(values[:1024, 0]) + 1e-4, rtol=1e-6
-    )
-    assert set(read_eigenvalues("none", 3)) == set(read_eigenvalues(None, 3)) == {1.0}
+    found = weights.constants(nextvlad_with(tmp_path / "eigenvals.npy"))["eigen_param"]
+    np.testing.assert_allclose(found, np.sqrt(values[:1024, 0]) + 1e-4, rtol=1e-6)
+    assert set(weights.constants(nextvlad_with("none"))["eigen_param"]) == {1.0}
     np.save(tmp_path / "short.npy", values[:1000])
     np.save(tmp_path / "negative.npy", -values)
     for name, words in (("missing", "none for features"), ("short", "1000, 1"), ("negative", "negative")):
-        with pytest.raises(ConfigError, match=words):
-            read_eigenvalues(str(tmp_path / f"{name}.npy"), 1024)
+        with pytest.raises(ConfigError, match=f"{name}.npy' .*{words}"):
+            weights.constants(nextvlad_with(tmp_path / f"{name}.npy"))
 
 
 def test_weights_of_both_eras_of_nextvlad(tmp_path):
     np.save(tmp_path / "eigenvals.npy", np.full((2048, 1), 4.0, np.float32))
-    model = small("NEXTVLAD", "infer", MODEL={"eigen_file": str(tmp_path / "eigenvals.npy")})
-    assert set(model.translate({"logits_clf_bias": np.zeros(5)})["eigen_param"]) == {np.float32(2.0001)}
-    later = {"eigen_param": np.full(1024, 7.0)}
-    assert small("NEXTVLAD", "infer", MODEL={"eigen_file": "nowhere.npy"}).translate(later) is later
+    old, new = {"logits_clf_bias": np.zeros(5)}, {"eigen_param": np.full(1024, 7.0)}
+    found = weights.read(old, nextvlad_with(tmp_path / "eigenvals.npy"), {}).arrays
+    assert set(found) == {"eigen_param", *old} and set(found["eigen_param"]) == {np.float32(2.0001)}
+    assert set(weights.read(new, nextvlad_with("nowhere.npy"), {}).arrays["eigen_param"]) == {7.0}
     with pytest.raises(ConfigError, match="nowhere.npy"):
-        small("NEXTVLAD", "infer", MODEL={"eigen_file": "nowhere.npy"}).translate({})
-    graph, device = Graph(small("NEXTVLAD", "train", MODEL={"eigen_file": str(tmp_path / "eigenvals.npy")})), Device()
-    device.initialise(graph)
-    assert set(device.get(["eigen_param"])["eigen_param"]) == {np.float32(2.0001)}
+        weights.read(old, nextvlad_with("nowhere.npy"), {})
 
 
 def test_ready_inputs_are_padded_or_resampled():

@@ -17,7 +17,7 @@ def build(name, case, mode, data):
     shape = tuple(int(n) for n in data["input_image_shape"])
     model_class = find(name)
     keys = {"seg_num": shape[1], **SIZES[name]}
-    model = model_class(model_class.settings(MODEL=keys), mode)
+    model = model_class(model_class.config_class(MODEL=keys), mode)
     graph = Graph(model, raw=False, training=mode == "train", size=shape[3:], segments=shape[1])
     image = goldens.make_input(name, case, "image", shape)
     return graph, {"image": image, "label": data["label"]}
@@ -33,7 +33,7 @@ def loaded(graph, name, dtype):
 @pytest.mark.parametrize("name", SIZES)
 def test_names_and_shapes_equal_the_table(name):
     model_class = find(name)
-    graph = Graph(model_class(model_class.settings(MODEL=SIZES[name]), "infer"))
+    graph = Graph(model_class(model_class.config_class(MODEL=SIZES[name]), "infer"))
     found = {key: (list(shape), trainable) for key, (shape, trainable) in graph.parameters.items()}
     assert found == {row["name"]: (row["shape"], row["trainable"]) for row in goldens.table(name)}
 

@@ -20,7 +20,7 @@ SIZES = {"rgb": 1024, "audio": 128}
 
 def build(name, mode, raw=False, **keys):
     model_class = find(name)
-    model = model_class(model_class.settings(MODEL={**KEYS[name], **keys}), mode)
+    model = model_class(model_class.config_class(MODEL={**KEYS[name], **keys}), mode)
     if mode == "train":
         model.devices = DEVICES.get(name, 1)
     return Graph(model, raw=raw, training=mode == "train")

@@ -10,7 +10,7 @@ from paddle.nn.initializer import Constant
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from models import tpn
-from models.layers import resnet3d
+from models.layers import resnet
 from models.layers.named import conv_norm, convolve, parameter
 from models.layers.resnet import block_names
 from models.names.tpn import names
@@ -24,14 +24,14 @@ class FrozenNorms(tpn.TPN):
     """Both classifiers and the training loss over running statistics: how all goldens but `_bntrain` were made."""
 
     def network(self, inputs, training):
-        keys = self.keys
+        settings = self.settings
         return tpn.tpn(
             inputs["image"],
-            keys.num_classes,
-            keys.num_layers,
-            keys.temporal_scales,
-            keys.flow,
-            keys.dropout,
+            settings.num_classes,
+            settings.num_layers,
+            settings.temporal_scales,
+            settings.flow,
+            settings.dropout,
             training=False,
             auxiliary=True,
         )
@@ -39,7 +39,7 @@ class FrozenNorms(tpn.TPN):
 
 def settings(meta):
     """Dropout is off: its draws differ between frameworks."""
-    return tpn.TPN.settings(MODEL={"seglen": meta["T"], "temporal_scales": meta["scales"], "dropout": 0.0})
+    return tpn.TPN.config_class(MODEL={"seglen": meta["T"], "temporal_scales": meta["scales"], "dropout": 0.0})
 
 
 def training_graph(meta):
@@ -55,10 +55,11 @@ def blocks(image, meta):
     clips = tpn.clips_first(image)
     out["backbone.conv1"] = convolve(clips, parameter("conv1_weights", [64, 3, 1, 7, 7], Constant(0.0)), stride=2)
     out["backbone.bn1"] = conv_norm(clips, "conv1", "bn_conv1", 64, (1, 7, 7), training, stride=2)
-    x = out["backbone.pool1"] = resnet3d.stem(clips, training)
+    x = out["backbone.pool1"] = resnet.stem(clips, training, resnet.SLOW_STEM)
     for number, path in enumerate(block_names(meta["depth"]), start=2):
-        out[f"backbone.layer{number - 1}.0"] = resnet3d.stage(x, number, path[:1], training)
-        x = out[f"backbone.layer{number - 1}"] = resnet3d.stage(x, number, path, training)
+        kernels = resnet.slow_kernels(number)
+        out[f"backbone.layer{number - 1}.0"] = resnet.stage(x, number, path[:1], training, kernels)
+        x = out[f"backbone.layer{number - 1}"] = resnet.stage(x, number, path, training, kernels)
 
     stage4, stage5 = out["backbone.layer3"], out["backbone.layer4"]
     out["neck.spatial_modulation.0"] = tpn.align_space(stage4, training)
@@ -138,9 +139,9 @@ def test_names_and_shapes_equal_the_table():
 
     wanted = {row["seed_paddle_name"]: (shape(row), row["trainable"]) for row in tpn_rule.table()}
     model = tpn.TPN
-    assert Graph(model(model.settings(), "train"), training=True).parameters == wanted
+    assert Graph(model(model.config_class(), "train"), training=True).parameters == wanted
     deployed = {name: value for name, value in wanted.items() if not name.startswith("AuxHead")}
-    assert Graph(model(model.settings(), "infer")).parameters == deployed
+    assert Graph(model(model.config_class(), "infer")).parameters == deployed
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "bntrain" not in case])  # there the statistics tell as much
@@ -220,7 +221,7 @@ def test_clips_of_a_video_as_samples(case, prepare):
     """Testing feeds each view as a sample of its own and averages probabilities; features of a sample's clips are averaged inside."""
     data, meta, dtype, feed = load(case)
     n, m, size = meta["N"], meta["M"], (meta["H"], meta["W"])
-    model = tpn.TPN(tpn.TPN.settings(), "test")  # dropout as shipped: it does nothing here
+    model = tpn.TPN(tpn.TPN.config_class(), "test")  # dropout as shipped: it does nothing here
     device = prepare(dtype, "B")
 
     together = Graph(model, raw=False, size=size, segments=m)

@@ -15,7 +15,7 @@ def shapes_of(name="TSN", depth=50, **keys):
     model_class = find(name)
     sizes = {mode: {"short_size": 36, "target_size": 32} for mode in ("TRAIN", "VALID", "TEST", "INFER")}
     model = model_class(
-        model_class.settings(MODEL={"num_classes": 3, "seg_num": 1, "num_layers": depth, **keys}, **sizes), "infer"
+        model_class.config_class(MODEL={"num_classes": 3, "seg_num": 1, "num_layers": depth, **keys}, **sizes), "infer"
     )
     return model, Graph(model).shapes
 

@@ -8,12 +8,12 @@ from paddle.nn.initializer import Constant
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from models import tpn
-from models.layers import resnet, resnet3d
+from models.layers import resnet
 from models.layers.named import linear, parameter
 
 
 def config(**sections):
-    return tpn.TPN.settings(**sections)
+    return tpn.TPN.config_class(**sections)
 
 
 def forward(build, arrays, values=None, seed=1):
@@ -144,9 +144,9 @@ def test_an_inflated_network_sees_a_still_clip_as_the_picture():
     shared = [name for name in shapes if not any(part in name for part in tpn.TPN.not_in_backbone)]
     image = noise(1, 3, 32, 32)
     flat, device = forward(picture, {"picture": image})
-    weights = resnet3d.inflate(device.get(shared), shapes)
+    weights = resnet.inflate(device.get(shared), shapes)
     deep, _ = forward(
-        lambda given: {"clip": resnet3d.features(given["clip"], 50, False)[1]},
+        lambda given: {"clip": resnet.slow_features(given["clip"], 50, False)[1]},
         {"clip": np.repeat(image[:, :, None], 19, axis=2)},
         weights,
     )
@@ -156,7 +156,7 @@ def test_an_inflated_network_sees_a_still_clip_as_the_picture():
 def test_inflation_leaves_the_rest_alone():
     weights = {"a": noise(2, 3, 1, 1), "bn": noise(4), "other": noise(2, 3, 5, 5), "fc": noise(6, 7)}
     shapes = {"a": (2, 3, 3, 1, 1), "bn": (4,), "other": (2, 3, 1, 7, 7)}
-    found = resnet3d.inflate(weights, shapes)
+    found = resnet.inflate(weights, shapes)
     assert found["a"].shape == (2, 3, 3, 1, 1) and found["a"].dtype == np.float32
     np.testing.assert_allclose(found["a"].sum(axis=2), weights["a"], rtol=1e-6)
     assert all(found[name] is weights[name] for name in ("bn", "other", "fc"))

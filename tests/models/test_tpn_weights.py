@@ -14,7 +14,7 @@ SIZES = {"short_size": 32, "target_size": 32}
 
 @pytest.fixture(scope="module")
 def model():
-    return TPN(TPN.settings(MODEL={"num_classes": 5}, TRAIN=SIZES, VALID=SIZES, TEST=SIZES, INFER=SIZES), "test")
+    return TPN(TPN.config_class(MODEL={"num_classes": 5}, TRAIN=SIZES, VALID=SIZES, TEST=SIZES, INFER=SIZES), "test")
 
 
 @pytest.fixture(scope="module")

@@ -192,7 +192,7 @@ def test_what_any_release_of_the_old_zoo_cached_is_used(folder, name):
 def test_the_released_backbone_is_an_archive(folder, server, monkeypatch):
     """As published: a tar.gz with a folder of variables."""
     model_class = find("TSN")
-    model = model_class(model_class.settings(), "train")
+    model = model_class(model_class.config_class(), "train")
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         info = tarfile.TarInfo("../../outside")

@@ -51,8 +51,10 @@ def inputs(model, raw, videos=3, seed=1):
         return rng.integers(0, 256, shape, np.uint8) if raw else rng.standard_normal(shape, np.float32)
 
     if model.data == "features":
-        return {name: [numbers(5 + 7 * i, size) for i in range(videos)] for name, size in model.keys.features.items()}
-    length, count, size = model.keys.seglen, model.config.segments("infer"), model.config.INFER.target_size
+        return {
+            name: [numbers(5 + 7 * i, size) for i in range(videos)] for name, size in model.settings.features.items()
+        }
+    length, count, size = model.settings.seglen, model.config.segments("infer"), model.config.INFER.target_size
     if raw:
         return {"frames": numbers(videos, count * length, size, size, 3)}
     return {"image": numbers(videos, count, 3 * length, size, size)}

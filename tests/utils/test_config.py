@@ -87,7 +87,7 @@ def test_values_are_never_code(tmp_path):
 def test_shipped_recipe_lists_and_comments_every_key(model):
     path = SHIPPED / f"{model.slug}.yaml"
     text = path.read_text(encoding="utf-8")
-    for section, field in model.settings.model_fields.items():
+    for section, field in model.config_class.model_fields.items():
         assert set(yaml.safe_load(text)[section]) == set(field.annotation.model_fields)
     assert all("#" in line for line in text.splitlines() if line.startswith("  "))
 

@@ -5,12 +5,9 @@ Keys of one model stand in that model's file.
 
 from typing import Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from storage import addresses
 from utils.config.schema import Config, ModelSection, ReadSection, TrainSection
-from utils.errors import ConfigError, ObjectError
 
 
 class FeatureModelSection(ModelSection):
@@ -70,25 +67,3 @@ class FeatureConfig(Config):
     VALID: FeatureEvalSection = Field(default_factory=FeatureEvalSection)
     TEST: FeatureEvalSection = Field(default_factory=FeatureEvalSection)
     INFER: FeatureEvalSection = Field(default_factory=FeatureEvalSection)
-
-
-def read_eigenvalues(path, size):
-    """What undoes the whitening of the first `size` PCA components: sqrt(eigenvalue) + 1e-4, float32 [size]; none gives ones.
-
-    `path` is Google's eigenvals.npy, float32 [2048, 1]. Raises ConfigError.
-    """
-    if path is None or path.lower() == "none":
-        return np.ones(size, np.float32)
-    try:
-        with addresses.reading(path) as file:
-            values = np.load(file, allow_pickle=False)
-    except (ObjectError, OSError, ValueError) as error:
-        raise ConfigError(
-            f"MODEL.eigen_file '{path}' cannot be read ({error}); dataset/youtube8m/README.md says where to get it; "
-            "set it to none for features that are not whitened, or for weights that contain eigen_param"
-        ) from error
-    if values.ndim != 2 or len(values) < size or not (values[:size, 0] >= 0).all():
-        raise ConfigError(
-            f"MODEL.eigen_file '{path}' has shape {list(values.shape)}; expected at least {size} rows, none negative"
-        )
-    return np.sqrt(values[:size, 0]).astype(np.float32) + np.float32(1e-4)
