@@ -5,7 +5,7 @@ Mixed_3b_Branch_1_Conv3d_0a_1x1_weights, ..._bn_offset, ..._bn_mean, ..._bn_vari
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import paddle
 import paddle.nn.functional as F

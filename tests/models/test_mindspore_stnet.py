@@ -71,7 +71,9 @@ def test_resnet_of_mindspore_as_a_backbone():
     resnet["end_point.weight"] = np.zeros((1001, 2048), np.float32)
     model_class = find("STNET")
     shapes = {row["name"]: row["shape"] for row in goldens.table("STNET")}
-    values, report = weights.backbone(resnet, model_class(model_class.settings(MODEL={"seglen": 5}), "train"), shapes)
+    values, report = weights.backbone(
+        resnet, model_class(model_class.config_class(MODEL={"seglen": 5}), "train"), shapes
+    )
     assert len(values) == 265 and not report.missing and report.reshaped
     np.testing.assert_array_equal(values["res2a_branch1_weights"], resnet["layer1.0.down_sample_layer.0.weight"])
 

@@ -29,7 +29,7 @@ class TinyNet(ClipModel):
         x = F.relu(conv_norm(x, "conv1", "bn_conv1", WIDTH, [3, 3], training, stride=2))
         x = F.relu(conv_norm(x, "conv2", "bn_conv2", WIDTH, [3, 3], training, stride=2))
         x = paddle.reshape(x.mean(axis=[2, 3]), [-1, segments, WIDTH]).mean(axis=1)  # [B, WIDTH]
-        return classifier(x, "fc_0", self.keys.num_classes, fan_in=WIDTH)
+        return classifier(x, "fc_0", self.settings.num_classes, fan_in=WIDTH)
 
 
 def register() -> None:
