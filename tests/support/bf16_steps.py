@@ -19,8 +19,8 @@ def batch(graph, model, size=4, frames=12):
     for name, value in graph.inputs.items():
         shape = [size] + [frames if length < 0 else length for length in value.shape[1:]]
         feed[name] = np.full(size, frames) if name == "length" else rng.integers(0, 255, shape, np.uint8)
-    classes = np.arange(size) % model.keys.num_classes
-    feed["label"] = np.eye(model.keys.num_classes, dtype=np.float32)[classes]
+    classes = np.arange(size) % model.settings.num_classes
+    feed["label"] = np.eye(model.settings.num_classes, dtype=np.float32)[classes]
     if model.data == "clips":
         feed["label"] = classes[:, None]
     return feed
