@@ -105,6 +105,13 @@ class Model:
         raise NotImplementedError
 
 
+def clips_first(image: Tensor) -> Tensor:
+    """[B, M, 3*T, H, W] with channel = frame*3 + colour -> [B*M, 3, T, H, W]."""
+    _, _, channels, height, width = image.shape
+    x = paddle.reshape(image, [-1, channels // 3, 3, height, width])  # [B*M, T, 3, H, W]
+    return paddle.transpose(x, [0, 2, 1, 3, 4])
+
+
 class ClipModel(Model):
     """Models on clips.
 

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from models.base import Arrays, ClipModel, Tensor, clips_first
 from models.layers.named import batch_norm, folded_bias, linear, parameter
-from models.layers.padding import same
 from models.names import i3d as i3d_names
 from utils.config.clips import ClipConfig, ClipEvalSection, ClipInferSection, ClipModelSection
 
@@ -49,15 +48,13 @@ def unit(x: Tensor, name: str, channels: int, kernel: int, training: bool, strid
     weight = parameter(f"{name}_weights", [channels, x.shape[1], *[kernel] * 3], KaimingNormal())
     norm = None, f"{name}_bn_offset", f"{name}_bn_mean", f"{name}_bn_variance"
     bias = folded_bias(f"{name}_weights", channels, *norm, epsilon=EPSILON)
-    x, padding = same(x, [kernel] * 3, [stride] * 3)
-    y = F.conv3d(x, weight, bias, stride=stride, padding=padding)
+    y = F.conv3d(x, weight, bias, stride=stride, padding="SAME")
     return F.relu(y if bias is not None else batch_norm(y, *norm, training=training, epsilon=EPSILON))
 
 
 def max_pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Maximum over windows padded "same". Zeros may be padded, because no input is negative."""
-    x, padding = same(x, kernel, stride)
-    return F.max_pool3d(x, kernel_size=list(kernel), stride=list(stride), padding=padding)
+    """Maximum over windows, padded as TensorFlow's "same"."""
+    return F.max_pool3d(x, kernel_size=list(kernel), stride=list(stride), padding="SAME")
 
 
 def mixed(x: Tensor, name: str, training: bool) -> Tensor:

@@ -13,7 +13,7 @@ import paddle.nn.functional as F
 from paddle.nn.initializer import Constant, Normal, XavierUniform
 from pydantic import Field, field_validator
 
-from models.base import Arrays, ClipModel, Shapes, Tensor
+from models.base import Arrays, ClipModel, Shapes, Tensor, clips_first
 from models.layers import resnet
 from models.layers.named import conv_norm, convolve, linear, parameter
 from models.layers.resnet import FEATURES
@@ -105,13 +105,6 @@ def classify(x: Tensor, name: str, clips: int, classes: int, dropout: float, tra
     x = F.dropout(x, dropout, training=training, mode="upscale_in_train")
     weight = parameter(f"{name}_fc_w", [FEATURES, classes], Normal(0.0, 0.01))
     return linear(x, weight, parameter(f"{name}_fc_b", [classes], Constant(0.0)))
-
-
-def clips_first(image: Tensor) -> Tensor:
-    """[B, M, 3*T, H, W] with channel = frame*3 + colour -> [B*M, 3, T, H, W]."""
-    _, _, channels, height, width = image.shape
-    x = paddle.reshape(image, [-1, channels // 3, 3, height, width])  # [B*M, T, 3, H, W]
-    return paddle.transpose(x, [0, 2, 1, 3, 4])
 
 
 def tpn(

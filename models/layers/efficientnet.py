@@ -12,7 +12,6 @@ import paddle.nn.functional as F
 from paddle.nn.initializer import KaimingNormal
 
 from models.layers.named import batch_norm, folded_bias, named_norm, parameter
-from models.layers.padding import same
 
 FEATURES = 1280  # channels after the last convolution
 EPSILON = 1e-3  # of its batch norms
@@ -53,12 +52,11 @@ def blocks() -> list[Block]:
 
 
 def unit(x: Tensor, name: str, channels: int, kernel: int, training: bool, stride: int = 1, groups: int = 1) -> Tensor:
-    """Convolution `<name>_weights` with "same" padding and batch norm `<name>_bn_*`, no activation."""
+    """Convolution `<name>_weights`, padded as TensorFlow's "same", and batch norm `<name>_bn_*`, no activation."""
     weight = parameter(f"{name}_weights", [channels, x.shape[1] // groups, kernel, kernel], KaimingNormal())
     norm = named_norm(f"{name}_bn")
     bias = folded_bias(f"{name}_weights", channels, *norm, epsilon=EPSILON)
-    x, padding = same(x, (kernel, kernel), (stride, stride))
-    y = F.conv2d(x, weight, bias, stride=stride, padding=padding, groups=groups)
+    y = F.conv2d(x, weight, bias, stride=stride, padding="SAME", groups=groups)
     return y if bias is not None else batch_norm(y, *norm, training=training, epsilon=EPSILON)
 
 
