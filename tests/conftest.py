@@ -1,6 +1,7 @@
 """What every test shares: the network of two convolutions, groups for several test processes, and memory given back."""
 
 import gc
+import signal
 
 import pytest
 
@@ -10,6 +11,8 @@ from support import tinynet
 FULL_SIZE = ("tests/models/", "tests/engine/test_exported.py", "tests/engine/test_every_form.py")  # gigabytes each
 
 tinynet.register()
+# A script's background jobs ignore Ctrl-C, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

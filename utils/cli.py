@@ -4,7 +4,9 @@ import argparse
 import contextlib
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -154,7 +156,7 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
 def _status(main, argv, output):
     """The exit status of `main(argv)`; errors become one line on standard error."""
     try:
-        return main(argv) or 0
+        return _interruptible(main, argv) or 0
     except KeyboardInterrupt:
         print("interrupted; only files logged above were written", file=sys.stderr)
         return 130
@@ -165,6 +167,30 @@ def _status(main, argv, output):
             traceback.print_exc()
         print(shortened(for_screen(f"error: {_sentence(error)}")), file=sys.stderr)
     return 2
+
+
+def _interruptible(main, argv):
+    """`main(argv)`. After Ctrl-C it raises KeyboardInterrupt, also where compiled code has turned that into an error of its own:
+    Paddle raises ImportError while it is loaded, and SystemError while a graph is built."""
+    interrupted = threading.Event()
+
+    def interrupt(number, frame):
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    default = before is signal.default_int_handler  # not ignored, as in a script's background jobs
+    if not default or threading.current_thread() is not threading.main_thread():
+        return main(argv)
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        return main(argv)
+    except Exception as error:
+        if interrupted.is_set():
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _sentence(error):

@@ -45,6 +45,17 @@ def test_the_first_ctrl_c_is_a_wish_and_the_second_interrupts():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_closed_terminal_is_a_wish_unless_it_is_ignored():
+    for handler, requested in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):  # the second is what nohup does
+        before = signal.signal(signal.SIGHUP, handler)
+        try:
+            with StopSignal() as stop:
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert stop.requested == requested
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+
 def test_a_launchers_burst_of_sigterms_is_one_wish(monkeypatch):
     with StopSignal() as stop:
         for _ in range(3):

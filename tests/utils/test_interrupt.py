@@ -1,0 +1,32 @@
+"""Ctrl-C ends a program with one sentence, whatever it strikes."""
+
+import os
+import signal
+
+import pytest
+
+from utils import cli
+
+
+def test_an_interrupt_that_compiled_code_reports_as_its_own_error(capsys):
+    """Paddle's modules raise ImportError and SystemError where a signal's handler raised KeyboardInterrupt."""
+
+    def main(argv):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as stop:
+        cli.run(main, [])
+    assert stop.value.code == 130 and capsys.readouterr().err.startswith("interrupted; ")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_without_an_interrupt_stays_one():
+    def main(argv):
+        raise ImportError("no such module")
+
+    with pytest.raises(ImportError, match="no such module"):
+        cli.run(main, [])
