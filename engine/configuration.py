@@ -56,6 +56,9 @@ def _locate(path):
     raise ConfigError(f"--config '{path}' does not exist; shipped in configs/: {known}")
 
 
+FILE_KEYS = ("filelist", "class_names", "kinetics_labels", "eigen_file")
+
+
 def configure(name=None, config=None, overrides=None, weights=None, fallback=None, command=""):
     """(model class, configuration). Layers: shipped recipe < `config` file < `overrides` {'SECTION.key': value}.
 
@@ -85,7 +88,20 @@ def configure(name=None, config=None, overrides=None, weights=None, fallback=Non
     recipe = read_config(shipped) if shipped.is_file() else {}  # the defaults of its settings then
     tree = configs.merge(recipe, *layers, {"MODEL": _decided_by(weights, model, overrides.get("MODEL", {}))})
     tree["MODEL"]["name"] = model.name
+    _find_moved(tree)
     return model, configs.validate(model.config_class, tree, source or shipped, overrides, recipe)
+
+
+def _find_moved(tree):
+    """Replace paths of files that are not there by those in the other of `dataset/` (v1.3 to v1.5) and `data/dataset/` (later)."""
+    for section, keys in tree.items():
+        for key in set(keys) & set(FILE_KEYS):
+            path = str(keys[key] or "").removeprefix("./")
+            other = path.removeprefix("data/") if path.startswith("data/dataset/") else f"data/{path}"
+            moved = path.startswith(("dataset/", "data/dataset/")) and not Path(path).exists() and Path(other).exists()
+            if moved:
+                log.info("%s.%s '%s' does not exist; using './%s'", section, key, keys[key], other)
+                keys[key] = f"./{other}"
 
 
 def _commands(command):
@@ -146,15 +162,21 @@ def class_names(config, source=None):
         if labels:
             log.info("class names come from '%s'; INFER.kinetics_labels '%s' is not read", source, labels)
         return travelling
-    elif labels:
+    elif labels and addresses.exists(labels):
         names, origin = _json_names(labels), labels
-    elif model.num_classes == 400:
-        return read_names(KINETICS_NAMES)
     else:
-        return [f"class {i}" for i in range(model.num_classes)]
+        return _usual_names(model.num_classes, labels)
     if len(names) != model.num_classes:
         raise ConfigError(f"'{origin}' names {len(names)} classes, MODEL.num_classes is '{model.num_classes}'")
     return names
+
+
+def _usual_names(count, missing):
+    """Kinetics-400's names for 400 classes, else numbers; `missing`: the file of names that is not there, or None."""
+    if missing:
+        instead = "those of Kinetics-400" if count == 400 else "numbers"
+        log.warning("INFER.kinetics_labels '%s' does not exist; classes are called by %s", missing, instead)
+    return read_names(KINETICS_NAMES) if count == 400 else [f"class {i}" for i in range(count)]
 
 
 def _json_names(path):

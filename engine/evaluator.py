@@ -139,6 +139,7 @@ def test(
     group = group or Group()
     model = model_class(config, "test", group.world)
     dataset = READERS[model.data].from_config(config, "test")
+    names = class_names(config, source)  # what is wrong with them is said before an hour of scoring
     loader = loader_for(dataset, config.TEST, part=group.part)
     found = weights.require(source, model)
     device, graph = Device(use_gpu, model.onednn), Graph(model)
@@ -151,17 +152,18 @@ def test(
     )
     metric = evaluate(device, graph, loader, new_metric, log_interval, "[EVAL] Batch", written.add, group)
     merge(group, written)
-    result = _report(model, config, source, metric, written, loader, save_dir, pages) if group.is_main else None
+    result = None
+    if group.is_main:
+        result = _report(model, config, source, names, metric, written, loader, save_dir, pages)
     return group.broadcast_object(result), len(loader.bad)
 
 
-def _report(model, config, source, metric, written, loader, save_dir, pages):
+def _report(model, config, source, names, metric, written, loader, save_dir, pages):
     """Write and log what all samples came to; returns the result."""
     dataset, result = loader.dataset, metric.result()
     log.info("[EVAL] eval finished. %s", metric.line(result, final=True))
     scored = len(dataset) - len(loader.bad)
     bad = [{"id": dataset.name(index), "error": reason} for index, reason in sorted(loader.bad.items())]
-    names = class_names(config, source)
     paths = written.write(save_dir, model.name, names, metric)
     paths.append(
         report.write_json(

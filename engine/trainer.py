@@ -155,7 +155,8 @@ class Trainer:
 
     def _continue(self, found):
         state = found.state
-        self.epoch, self.batch, self.seed = state["epoch"], state["batch"], state["seed"]
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.seed = state.get("seed", self.seed)
         self.best, self.history = state["best"], state["history"]
         self.extractor = state.get("extractor")
         if found.meter:

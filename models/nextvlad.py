@@ -4,6 +4,7 @@ Each frame is widened and split into groups, and each group is assigned to the c
 smaller than NetVLAD's. Names and details (a batch norm of the sum, the order of its elements) follow old zoo v1.3.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -21,6 +22,9 @@ from models.layers.named import counted_batch_norm, linear, parameter
 from utils.config.features import FeatureConfig, FeatureModelSection, FeatureTrainSection
 from utils.errors import ConfigError
 
+log = logging.getLogger("zoo")
+
+EIGENVALUES = "./dataset/youtube8m/yt8m_pca/eigenvals.npy"  # where dataset/youtube8m/README.md puts them
 EIGEN_HINT = (
     "dataset/youtube8m/README.md says where to get it; set it to none for features that are not whitened, "
     "or for weights that contain eigen_param"
@@ -38,8 +42,8 @@ class NextvladSection(FeatureModelSection):
         8, ge=1, description="factor by which the gate's middle layer is narrower than hidden_size"
     )
     eigen_file: str | None = Field(
-        "./dataset/youtube8m/yt8m_pca/eigenvals.npy",
-        description="eigenvalues of the features' PCA, where weights bring none; none: not whitened",
+        EIGENVALUES,
+        description="eigenvalues of the features' PCA, where weights bring none; auto: the usual file if it is there; none: ones",
     )
 
     @model_validator(mode="after")
@@ -186,7 +190,22 @@ class NEXTVLAD(FeatureModel):
         path, size = self.settings.eigen_file, self.settings.video_feature_size
         if path is None or path.lower() == "none":
             return {"eigen_param": np.ones(size, np.float32)}
+        if path.lower() == "auto":
+            return {"eigen_param": self._usual_eigenvalues(read)}
         return {"eigen_param": eigen_scale(read("MODEL.eigen_file", path, EIGEN_HINT), size, path)}
+
+    def _usual_eigenvalues(self, read: ReadArray) -> np.ndarray:
+        """Those of the usual file, else ones, which a line explains."""
+        size = self.settings.video_feature_size
+        try:
+            return eigen_scale(read("MODEL.eigen_file", EIGENVALUES, EIGEN_HINT), size, EIGENVALUES)
+        except ConfigError:
+            log.warning(
+                "no eigenvalues in '%s': features are used whitened, as YouTube-8M publishes them, in training and in "
+                "test alike; only weights of the first zoo that hold no eigen_param need that file",
+                EIGENVALUES,
+            )
+            return np.ones(size, np.float32)
 
     def prepare(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Dequantise, and undo the whitening of rgb, whose offset is 2 (old zoo v1.5)."""

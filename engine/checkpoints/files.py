@@ -10,6 +10,7 @@ of that name is removed first and the new one comes last, so that what is there 
 import contextlib
 import errno
 import json
+import logging
 import os
 import pickle
 import shutil
@@ -22,7 +23,10 @@ from storage.files import parse_json
 from utils.errors import CheckpointError, DataError, ObjectError, RemoteError
 from utils.pickles.safe import load as unpickle
 
+log = logging.getLogger("zoo")
+
 FILES = (".pdparams", ".pdopt")
+MINDSPORES_BEST = "best_acc.ckpt"  # what documents of MindSpore's StNet call the best checkpoint
 ENDINGS = (*FILES, ".json")
 FORMAT = 1
 MOST = {"epoch": 10**6, "batch": 10**9, "steps_per_epoch": 10**9}
@@ -150,6 +154,13 @@ def resolve(path, model):
     if (addresses.is_remote(path) or path.is_dir()) and addresses.exists(_at(latest, ".json")):
         return latest
     path = addresses.join(path)
+    if Path(str(path)).name == MINDSPORES_BEST and not addresses.exists(path):
+        folder = addresses.parent(path)
+        owner = _owner(folder, model) if isinstance(folder, Path) else model
+        best = addresses.join(folder, f"{owner}_best")
+        if addresses.exists(_at(best, ".json")):
+            log.info("'%s' does not exist; using '%s'", path, best)
+            return best
     return addresses.join(str(path)[: -len(addresses.suffix(path))]) if addresses.suffix(path) in ENDINGS else path
 
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.checkpoints import files
+from engine.checkpoints import files, fluid
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.weights import load as weights
+from storage import addresses
 
 __all__ = ["METER", "Resumed", "read_start", "resume"]
 
@@ -52,9 +53,7 @@ def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: i
     """
     prefix = files.resolve(path, model.name)
     if files.state_of(prefix) is None:
-        log.warning("--resume '%s' holds weights only: starting a fine-tune at epoch 0 with a new optimizer", path)
-        weights.load_into(weights.finetune, device, graph, model, path)
-        return None
+        return _resume_weights(path, model, device, graph)
     parameters, accumulators, state = files.load(prefix)
     rule = partial(weights.finetune, called=prefix)
     if weights.load_into(rule, device, graph, model, parameters).reinitialised:
@@ -70,6 +69,27 @@ def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: i
         )
     meter = {name.removeprefix(METER): value for name, value in accumulators.items() if name.startswith(METER)}
     return Resumed(prefix, state, meter)
+
+
+def _resume_weights(path, model, device, graph):
+    """Continue a checkpoint of the first-generation zoo, which has no JSON, or else fine-tune weights."""
+    reinitialised = weights.load_into(weights.finetune, device, graph, model, path).reinitialised
+    wanted = {name: value.shape for name, value in device.get(graph.accumulators()).items()}
+    local = not (addresses.is_remote(path) or reinitialised)
+    old = fluid.read(path, wanted) if local else None
+    if old is None:
+        log.warning("--resume '%s' holds weights only: starting a fine-tune at epoch 0 with a new optimizer", path)
+        return None
+    device.set(old.accumulators)
+    log.info(
+        "'%s' is of the old zoo: took %d of %d tensors of the optimizer, and epoch %d %s",
+        path,
+        len(old.accumulators),
+        len(wanted),
+        old.epoch or 0,
+        "because its name tells none" if old.epoch is None else "from its name",
+    )
+    return Resumed(path, {"epoch": old.epoch or 0, "batch": 0, "best": None, "history": []}, {})
 
 
 def _warn_missing(prefix, wanted, missing):
