@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from utils.errors import DataError, WeightsError
+from utils.pickles.lazy import outline
 from utils.pickles.safe import load
 
 # As Python 2 and numpy 1 wrote {"label": 7, "rows": array([7, 255], uint8)} in protocol 2.
@@ -218,3 +219,58 @@ def test_more_globals_and_persistent_ids():
     assert load(data, more_globals={"torch.FloatStorage": "f4"}, persistent_load=lambda key: key) == ("f4", 5)
     with pytest.raises(DataError, match="refused: it asks for 'torch.FloatStorage'"):
         load(data)
+
+
+def dictionary_key(code):
+    """A pickle {what `code` leaves on the stack: 1}: the key is hashed."""
+    return b"\x80\x02})" + code + b"K\x01s."
+
+
+TINY = {  # name: (pickle of a few bytes to a few megabytes, why it is refused)
+    "a doubled tuple as a key": (dictionary_key(b"2\x86" * 60), "it nests more than 100 deep|takes more than 10,000,000"),
+    "a doubled tuple from the memo": (
+        dictionary_key(b"".join(b"q%ch%c\x86" % (i, i) for i in range(60))),
+        "takes more than 10,000,000 steps",
+    ),
+    "a deep tuple": (b"\x80\x02)" + b"\x85" * 3_000_000 + b".", "it nests more than 100 deep"),
+    "a deep list": (b"\x80\x02" + b"]" * 200 + b"a" * 199 + b".", "it nests more than 100 deep"),
+    "open marks": (b"\x80\x02" + b"(" * 3_000_000 + b".", "it nests more than 1000 deep"),
+    "lists doubled from within": (
+        b"\x80\x02" + b"".join(b"]q%c" % i for i in range(40)) + b"0" * 39
+        + b"".join(b"h%ch%cah%ca0" % (i, i + 1, i + 1) for i in range(39)) + b".",
+        "repeats itself to more than 10,000,000 elements",
+    ),
+    "a list in itself": (b"\x80\x02]q\x00h\x00a.", "a container that contains itself"),
+    "a huge number": (b"\x80\x02\x8b" + struct.pack("<i", 5000) + b"\x7f" * 5000 + b".", "a whole number of 5000 bytes"),
+    "many objects": (b"\x80\x04" + b"\x8f" * 3_000_000 + b".", "takes more than 10,000,000 steps"),
+    "one key used often": (
+        b"\x80\x02(" + b"K\x00" * 100_000 + b"tq\x000}" + b"h\x00Ns" * 1000 + b".",
+        "takes more than 10,000,000 steps",
+    ),
+    "one buffer copied often": (
+        b"\x80\x02T\x00\x00\x10\x00" + bytes(1 << 20) + b"q\x000" + b"cbuiltins\nbytearray\nh\x00\x85R" * 100 + b".",
+        "it copies its data again and again",
+    ),
+    "a shape of lists": (
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        b"(K\x01]]a\x85cnumpy\ndtype\n(U\x02u1K\x00K\x01tR\x89U\x02\x07\xfftb.",
+        "an array whose shape is not whole numbers",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("whole", [True, False], ids=["load", "outline"])
+def test_tiny_pickles_neither_hang_nor_crash(name, whole, tmp_path):
+    data, reason = TINY[name]
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=f"evil.pkl': refused: .*({reason})" if whole else "evil.pkl'"):
+        load(path, encoding="bytes") if whole else outline(path).read()
+
+
+def test_what_is_shared_stays_shared():
+    names = ("rgb", "audio")
+    value = [{"names": names, "again": [names] * 50, "shape": (3, (4, 5))} for _ in range(2000)]
+    found = load(pickle.dumps(value))
+    assert found == value and found[0]["names"] is found[1999]["again"][49]

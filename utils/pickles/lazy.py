@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from utils.errors import DataError
-from utils.pickles.safe import GLOBALS, Refused, Unpickler, encode, explained, set_array
+from utils.pickles.bounded import Refused
+from utils.pickles.safe import GLOBALS, Unpickler, encode, explained, set_array
 
 LONG = 1024  # bytes from which a string is left in the file
 

@@ -1,9 +1,9 @@
 """Reading pickles from strangers: arrays and plain containers come out, everything else is refused, nothing is executed.
 
-Four things a pickle can do are closed here: name a global (only those of `GLOBALS`, none of which runs code it was
+Four things that a pickle can do are closed here: name a global (only those of `GLOBALS`, none of which runs code it was
 given), set the state of an object (numpy trusts that state, so it is checked and rebuilt), make a builtin allocate
 (`bytes(10**12)`), and number its memo up to 2**32 (the C unpickler then fills gigabytes; the Python one used here has a
-dictionary instead).
+dictionary). What a short pickle may cost otherwise is bounded in utils/pickles/bounded.py.
 """
 
 import contextlib
@@ -14,10 +14,13 @@ import pickle
 import re
 import struct
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from utils.errors import DataError
+from utils.errors import DataError, ZooError
+from utils.pickles.bounded import BoundedUnpickler, Refused
 
 _BROKEN = (
     pickle.UnpicklingError,
@@ -33,7 +36,14 @@ _BROKEN = (
 _PLAIN_TYPE = re.compile(r"b1|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SU][1-9][0-9]{0,8}")
 
 
-def load(source, encoding="latin1", what=None, error=DataError, more_globals=None, persistent_load=None):
+def load(
+    source: str | os.PathLike | bytes | bytearray | memoryview | BinaryIO,
+    encoding: str = "latin1",
+    what: str | None = None,
+    error: type[ZooError] = DataError,
+    more_globals: dict[str, Any] | None = None,
+    persistent_load: Callable[[Any], Any] | None = None,
+) -> Any:
     """The object in a pickle of protocol 0 to 5, written by Python 2 or 3 with numpy 1 or 2.
 
     source: a path, bytes, or a binary file object
@@ -49,7 +59,7 @@ def load(source, encoding="latin1", what=None, error=DataError, more_globals=Non
 
 
 @contextlib.contextmanager
-def explained(what, error=DataError):
+def explained(what: str, error: type[ZooError] = DataError) -> Iterator[None]:
     """Turn what goes wrong while the pickle `what` is read into one sentence."""
     try:
         yield
@@ -73,15 +83,11 @@ def _opened(source):
     return contextlib.nullcontext(source)
 
 
-class Refused(Exception):
-    """What the pickle asked for, in words."""
-
-
-class Unpickler(pickle._Unpickler):
+class Unpickler(BoundedUnpickler):
     """The interpreter, with `find_class` and the instructions BUILD and BYTEARRAY8 replaced."""
 
     def __init__(self, file, encoding, allowed, persistent_load):
-        super().__init__(file, encoding=encoding)
+        super().__init__(file, encoding)
         self.allowed = allowed
         if persistent_load:
             self.persistent_load = persistent_load
@@ -106,7 +112,7 @@ class Unpickler(pickle._Unpickler):
         (size,) = struct.unpack("<Q", self.read(8))
         self.append(bytearray(self.read(size)))  # the original clears `size` bytes before it reads any
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build, pickle.BYTEARRAY8[0]: load_bytearray8}
+    dispatch = {**BoundedUnpickler.dispatch, pickle.BUILD[0]: load_build, pickle.BYTEARRAY8[0]: load_bytearray8}
 
 
 # numpy's own recipe for an array: an empty one, an unfinished dtype, and a state for each. The functions below follow it
@@ -136,7 +142,7 @@ def _set_dtype(dtype, state):
     dtype.__setstate__((3, _text(order), None, None, None, dtype.itemsize, dtype.alignment, dtype.flags))
 
 
-def set_array(array, state):
+def set_array(array: np.ndarray, state: tuple) -> None:
     """`state`: (version, shape, dtype, column-major, data)."""
     version, shape, dtype, column_major, data = state
     _check_size(shape, dtype, data)
@@ -157,6 +163,8 @@ def _check_size(shape, dtype, data):
     """The declared size must be the size that is there, so that a few bytes cannot ask for terabytes."""
     if not isinstance(data, (str, bytes, bytearray)):
         raise Refused("it holds an array of Python objects")
+    if not isinstance(shape, tuple) or not all(type(length) is int for length in shape):
+        raise Refused("it holds an array whose shape is not whole numbers")
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError(f"an array of shape {list(shape)} and type {dtype} with {len(data)} bytes")
 
@@ -169,10 +177,11 @@ def _bytes_of(data):
     return data.encode("latin1") if isinstance(data, str) else bytes(data)
 
 
-def encode(text, codec):
+def encode(text: str, codec: str) -> bytes:
     """How Python 3 writes bytes in protocols 0 to 2. Other codecs would import modules."""
     if codec not in ("latin1", "latin-1"):
-        raise Refused(f"it asks for the codec '{codec}'")
+        name = codec if isinstance(codec, str) else type(codec).__name__
+        raise Refused(f"it asks for the codec '{name}'")
     return text.encode("latin1")
 
 
