@@ -11,6 +11,7 @@ import paddle
 import paddle.nn.functional as F
 
 from models.layers import resnet
+from models.layers.named import mean_of_batch
 from models.layers.options import Tuning
 from utils.config.clips import ClipConfig
 from utils.errors import DataError
@@ -201,7 +202,7 @@ class ClipModel(Model):
         losses = -(target * known * log_probabilities).sum(axis=1)  # [B]
         if self.class_weights:
             losses = losses * paddle.matmul(one_hot, paddle.to_tensor(self.class_weights, logits.dtype))
-        return losses.mean()
+        return mean_of_batch(losses, self.mode == "train")
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """Base rate, times `learning_rate_decay` after each third of the epochs (old zoo v1.3)."""

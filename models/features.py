@@ -12,6 +12,7 @@ import paddle.nn.functional as F
 
 from models.base import Arrays, Model, Tensor
 from models.layers import options
+from models.layers.named import mean_of_batch
 from utils.config.features import FeatureConfig
 from utils.errors import DataError
 
@@ -120,7 +121,7 @@ class FeatureModel(Model):
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Sigmoid cross entropy, summed over the classes, mean over the batch (old zoo v1.3)."""
-        return self.losses(logits, label).mean()
+        return mean_of_batch(self.losses(logits, label), self.mode == "train")
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         return self.config.TRAIN.learning_rate

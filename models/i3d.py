@@ -13,7 +13,7 @@ from paddle.nn.initializer import Constant, KaimingNormal, Normal
 from pydantic import Field
 
 from models.base import Arrays, ClipModel, Tensor, clips_first
-from models.layers.named import batch_norm, folded_bias, linear, parameter
+from models.layers.named import batch_norm, folded_bias, linear, mean_over, parameter
 from models.names import i3d as i3d_names
 from utils.config.clips import ClipConfig, ClipEvalSection, ClipInferSection, ClipModelSection
 
@@ -91,14 +91,14 @@ def pool(x: Tensor) -> Tensor:
     Overlapping windows weigh the first and last step less than the others; released weights were trained so.
     """
     window = [min(size, wanted) for size, wanted in zip(x.shape[2:], (2, 7, 7), strict=True)]
-    return F.avg_pool3d(x, kernel_size=window, stride=1, padding=0).mean(axis=[2, 3, 4])
+    return mean_over(F.avg_pool3d(x, kernel_size=window, stride=1, padding=0), [2, 3, 4])
 
 
 def i3d(image: Tensor, classes: int, dropout: float, training: bool) -> Tensor:
     """image [B, M, 3*T, H, W] of M clips each -> logits [B, classes]."""
     clips = image.shape[1]
     x = pool(features(clips_first(image), training))
-    x = paddle.reshape(x, [-1, clips, FEATURES]).mean(axis=1)  # [B, 1024]
+    x = mean_over(paddle.reshape(x, [-1, clips, FEATURES]), [1])  # [B, 1024]
     x = F.dropout(x, dropout, training=training, mode="upscale_in_train")
     weight = parameter("Logits_Conv3d_0c_1x1_w", [FEATURES, classes], Normal(0.0, 0.01))
     return linear(x, weight, parameter("Logits_Conv3d_0c_1x1_b", [classes], Constant(0.0)))

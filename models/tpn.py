@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from models.base import Arrays, ClipModel, Shapes, Tensor, clips_first
 from models.layers import resnet
-from models.layers.named import conv_norm, convolve, linear, parameter
+from models.layers.named import conv_norm, convolve, linear, mean_over, parameter
 from models.layers.resnet import FEATURES
 from models.names import tpn as tpn_names
 from utils.config.clips import ClipConfig, ClipEvalSection, ClipInferSection, ClipModelSection, ClipTrainSection
@@ -101,7 +101,7 @@ def auxiliary_features(stage4: Tensor, training: bool) -> Tensor:
 
 def classify(x: Tensor, name: str, clips: int, classes: int, dropout: float, training: bool) -> Tensor:
     """Features [B*clips, 2048, T, h, w], averaged over all but B -> logits [B, classes]."""
-    x = paddle.reshape(paddle.mean(x, axis=[2, 3, 4]), [-1, clips, FEATURES]).mean(axis=1)  # [B, 2048]
+    x = mean_over(paddle.reshape(mean_over(x, [2, 3, 4]), [-1, clips, FEATURES]), [1])  # [B, 2048]
     x = F.dropout(x, dropout, training=training, mode="upscale_in_train")
     weight = parameter(f"{name}_fc_w", [FEATURES, classes], Normal(0.0, 0.01))
     return linear(x, weight, parameter(f"{name}_fc_b", [classes], Constant(0.0)))

@@ -123,3 +123,13 @@ def classifier(x: Tensor, name: str, classes: int, fan_in: int) -> Tensor:
     weight = parameter(f"{name}.w_0", [x.shape[-1], classes], Uniform(-limit, limit))
     bias = parameter(f"{name}.b_0", [classes], Constant(0.0))
     return linear(x, weight, bias)
+
+
+def mean_over(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """The mean over axes of known size. Paddle's own prints a line of its own where oneDNN computes it (3.3)."""
+    return x.sum(axis=list(axes)) / math.prod(x.shape[axis] for axis in axes)
+
+
+def mean_of_batch(losses: Tensor, training: bool) -> Tensor:
+    """The mean of [B]; see `mean_over` for why inference, which oneDNN computes, divides a sum."""
+    return losses.mean() if training else losses.sum() / paddle.cast(paddle.shape(losses)[0], losses.dtype)
