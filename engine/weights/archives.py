@@ -1,19 +1,30 @@
-"""Unpacking tar and zip files from strangers: regular files under relative names only, within a bounded size."""
+"""Unpacking tar and zip files from strangers: regular files under relative names only, at a bounded cost.
 
+An archive of a few kilobytes can claim gigabytes: as content, as a name in a header, as zeros after its end. What counts is
+how much was really unpacked of it, and no more than that is ever read at once.
+"""
+
+import bz2
 import contextlib
+import gzip
 import lzma
 import struct
 import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from utils.errors import WeightsError
 
 MAX_BYTES = 4 << 30  # unpacked; the largest weights known here are below 1 GiB
 MAX_MEMBERS = 100_000
+MAX_RATIO, FREE_BYTES = 100, 64 << 20  # unpacked bytes for each packed one, from some size on; weights hardly shrink
+MAX_HEADER = 1 << 20  # bytes of a header, such as a long name
+LZMA_MEMORY = 256 << 20
 _CHUNK = 1 << 20
+_COMPRESSED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open), (b"\x5d\0\0", lzma.open))
 
 # What Python's tar and zip readers raise on damaged files: RuntimeError for a password, ValueError for impossible offsets.
 BROKEN = (
@@ -32,8 +43,8 @@ BROKEN = (
 
 
 @contextlib.contextmanager
-def unpacked(path):
-    """Unpack the archive `path` into a temporary folder, which lives as long as the block. Raises WeightsError, or OSError."""
+def unpacked(path: Path) -> Iterator[Path]:
+    """Unpack the archive `path` into a temporary folder, which lives as long as the block. Raises WeightsError, OSError."""
     with tempfile.TemporaryDirectory(prefix="weights-") as folder:
         try:
             with contextlib.closing(_members(path)) as members:
@@ -45,21 +56,70 @@ def unpacked(path):
         yield Path(folder)
 
 
-def is_zip(path):
+def is_zip(path: Path) -> bool:
     """Whether a file starts as a zip does. (`zipfile.is_zipfile` looks at the end, where a tar may hold a zip.)"""
     with open(path, "rb") as file:
         return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def is_tar(path):
-    """Whether a file is a tar, compressed or not; one that is cut off inside its first header counts, to be called damaged."""
+def is_tar(path: Path) -> bool:
+    """Whether a file is a tar, compressed or not. One that breaks off or is refused in its first header counts, too."""
     try:
-        return tarfile.is_tarfile(path)
-    except EOFError:
+        with _tar(path):
+            return True
+    except (EOFError, WeightsError):
         return True
+    except (tarfile.TarError, OSError, zlib.error, lzma.LZMAError, ValueError):
+        return False
 
 
-def check_size(path, archive):
+class _Bounded:
+    """The unpacked content of a compressed or plain file, of which only so much may be read, and little at once."""
+
+    def __init__(self, path, file):
+        self.path, self.file = path, file
+        self.most = min(MAX_BYTES + MAX_HEADER, FREE_BYTES + MAX_RATIO * path.stat().st_size)
+        self.most = max(self.most, path.stat().st_size)
+
+    def read(self, size):
+        if size > MAX_HEADER:
+            raise WeightsError(f"'{self.path}': refused: a header of it claims {size:,} bytes")
+        self._check(self.file.tell() + size)
+        try:
+            return self.file.read(size)
+        except OSError as error:
+            if error.errno is None:  # how gzip and bz2 say that their data is damaged
+                raise tarfile.ReadError(str(error)) from error
+            raise
+
+    def seek(self, position):
+        self._check(position)
+        return self.file.seek(position)
+
+    def tell(self):
+        return self.file.tell()
+
+    def _check(self, position):
+        if position > self.most + MAX_HEADER:
+            raise WeightsError(
+                f"'{self.path}': refused: it unpacks to more than {MAX_BYTES >> 30} GiB, or to more than {MAX_RATIO} times "
+                "its size"
+            )
+
+
+@contextlib.contextmanager
+def _tar(path):
+    """An open TarFile, read through `_Bounded`."""
+    with open(path, "rb") as file:
+        start = file.read(1 << 12)
+    opened = next((function for magic, function in _COMPRESSED if start.startswith(magic)), open)
+    if opened is lzma.open:  # its header says how much memory it wants
+        lzma.LZMADecompressor(memlimit=LZMA_MEMORY).decompress(start, max_length=1)
+    with opened(path, "rb") as file, tarfile.open(fileobj=_Bounded(path, file), mode="r:") as archive:
+        yield archive
+
+
+def check_size(path: Path, archive: zipfile.ZipFile) -> None:
     """Refuse an open ZipFile that declares too much. Python reads no more of a member than declared. Raises WeightsError."""
     _check_bounds(path, len(archive.infolist()), sum(info.file_size for info in archive.infolist()))
 
@@ -74,7 +134,7 @@ def _members(path):
                 kind = "folder" if info.is_dir() else "file" if unix_type in (0, 0o10) else "link or device"
                 yield info.filename, kind, lambda info=info: archive.open(info)
     else:
-        with tarfile.open(path) as archive:
+        with _tar(path) as archive:
             for info in archive:
                 kind = "folder" if info.isdir() else "file" if info.isfile() else "link or device"
                 yield info.name, kind, lambda info=info: archive.extractfile(info)
@@ -111,10 +171,18 @@ def _copy(path, source, copy, size):
     while chunk := source.read(_CHUNK):
         size += len(chunk)
         _check_bounds(path, 1, size)
-        copy.write(chunk)
+        try:
+            copy.write(chunk)
+        except OSError as error:
+            raise WeightsError(
+                f"'{path}' cannot be unpacked into '{tempfile.gettempdir()}': {error.strerror}; make room there, or name "
+                "another folder with the environment variable TMPDIR"
+            ) from error
     return size
 
 
 def _check_bounds(path, count, size):
     if count > MAX_MEMBERS or size > MAX_BYTES:
         raise WeightsError(f"'{path}': refused: it unpacks to more than {MAX_BYTES >> 30} GiB or {MAX_MEMBERS} members")
+    if size > FREE_BYTES + MAX_RATIO * path.stat().st_size:
+        raise WeightsError(f"'{path}': refused: it unpacks to more than {MAX_RATIO} times its size")

@@ -1,9 +1,13 @@
 """Archives from strangers are unpacked inside a temporary folder, within bounds, and leave nothing behind."""
 
+import bz2
+import gzip
 import io
+import lzma
 import pickle
 import tarfile
 import tempfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -71,6 +75,55 @@ def test_archives_that_swell(tmp_path, monkeypatch, mode, limit):
             for name, content in members.items():
                 archive.writestr(name, content)
     with pytest.raises(WeightsError, match="w': refused: it unpacks to more than"):
+        formats.read(path)
+
+
+def compressed(path, mode, pieces):
+    """A compressed file of `pieces`, made without ever holding all of them."""
+    fast = {"preset": 0} if mode == "xz" else {"compresslevel": 1}
+    with {"gz": gzip, "bz2": bz2, "xz": lzma}[mode].open(path, "wb", **fast) as file:
+        for piece in pieces:
+            file.write(piece)
+    return path
+
+
+def header(name, size, kind=tarfile.REGTYPE):
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+ZEROS = bytes(8 << 20)
+
+
+@pytest.mark.parametrize("mode", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize(
+    "pieces, reason",
+    [
+        ([header("././@LongLink", 3 << 30, tarfile.GNUTYPE_LONGNAME), ZEROS], "a header of it claims"),
+        ([header("pax", 3 << 30, tarfile.XHDTYPE), ZEROS], "a header of it claims"),
+        ([header("w", len(ZEROS) * 10), *[ZEROS] * 10], "unpacks to more than 100 times its size"),
+        ([bytes(1024), *[ZEROS] * 10], "unpacks to more than 4 GiB, or to more than 100 times its size"),
+    ],
+    ids=["long name", "attributes", "content", "zeros after the end"],
+)
+def test_small_archives_of_much(tmp_path, mode, pieces, reason):
+    path = compressed(tmp_path / f"w.tar.{mode}", mode, pieces)
+    assert path.stat().st_size < 1 << 20
+    tracemalloc.start()
+    with pytest.raises(WeightsError, match=f"w.tar.{mode}': refused: .*{reason}"):
+        formats.read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 << 20
+
+
+def test_zips_of_much(tmp_path):
+    path = tmp_path / "w.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("w", "w") as member:
+        for _ in range(10):
+            member.write(ZEROS)
+    with pytest.raises(WeightsError, match="w.zip': refused: it unpacks to more than 100 times its size"):
         formats.read(path)
 
 
