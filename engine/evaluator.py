@@ -51,6 +51,7 @@ def evaluate(
             loss = views.cross_entropy(probabilities, labels)
         else:
             probabilities, loss = device.run(graph, batch.feed, [graph.probabilities, graph.loss])
+            views.finite(probabilities)
         metric.update(probabilities, labels, loss, batch.number)
         if collect:
             collect(batch, probabilities)

@@ -12,6 +12,7 @@ from datareader.loader import Batch
 from engine import views
 from engine.configuration import choose_gpu, class_names, configure
 from engine.export import run as exports
+from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.weights import load as weight_files
@@ -44,9 +45,10 @@ class LoadedModel:
     def graph(self, raw: bool = True, **shape) -> Graph:
         """The graph of an input shape, built when it is first asked for; all graphs share their parameters."""
         key = (raw, *shape.items())
-        if key not in self.graphs:
-            self.graphs[key] = Graph(self.model, raw, **shape)
-        return self.graphs[key]
+        with compat.static_mode():  # threads that ask for the same shape get the same graph
+            if key not in self.graphs:
+                self.graphs[key] = Graph(self.model, raw, **shape)
+            return self.graphs[key]
 
     def run(self, feed: dict[str, np.ndarray], raw: bool = True, **shape) -> tuple[np.ndarray, np.ndarray]:
         """(probabilities, logits), float32 [B, classes], of one batch.
@@ -95,7 +97,9 @@ class Predictor:
     exported: a folder that `export` wrote. It needs neither config nor weights, and takes only the shapes that it was
         exported for
     precision, tensorrt: of exported models only: "fp32" or "bf16" on a CPU; TensorRT on a GPU
-    Several predictors may live in one process. Raises ConfigError, WeightsError.
+    Several predictors may live in one process, and be built in several threads. One predictor may be shared by threads:
+    answers are those of a single thread. Trained models then answer one after the other; exported ones at the same time
+    where OMP_NUM_THREADS leaves cores free. Raises ConfigError, WeightsError.
     """
 
     def __init__(

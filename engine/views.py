@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from utils.errors import WeightsError
+
 
 def probabilities(run, feed, section):
     """Scores [B, classes] of a batch whose rows are the `section.views` views of each video, one after the other;
@@ -11,13 +13,23 @@ def probabilities(run, feed, section):
     of. The network sees at most `section.batch_size` views at once, so that its memory does not grow with their number.
     """
     if section.views == 1:
-        return run(feed)[0]
+        return finite(run(feed)[0])
     wanted = 1 if section.average == "logits" else 0
     starts = range(0, len(next(iter(feed.values()))), section.batch_size)
     parts = [{name: rows[start : start + section.batch_size] for name, rows in feed.items()} for start in starts]
-    rows = np.concatenate([run(part)[wanted] for part in parts])  # [B*views, classes]
+    rows = finite(np.concatenate([run(part)[wanted] for part in parts]))  # [B*views, classes]
     mean = rows.reshape(-1, section.views, rows.shape[1]).mean(axis=1)
     return softmax(mean) if section.average == "logits" else mean
+
+
+def finite(scores: np.ndarray) -> np.ndarray:
+    """The scores themselves. Raises WeightsError where one is not a finite number: huge weights, though finite, overflow."""
+    if np.isfinite(scores).all():
+        return scores
+    raise WeightsError(
+        "the network's scores are not finite numbers: its weights are too large, or damaged; "
+        "`python -m engine.weights inspect` shows them; use an earlier checkpoint"
+    )
 
 
 def softmax(logits):

@@ -1,6 +1,9 @@
 """Writing files so that a name never stands for half a file; reading JSON that others wrote."""
 
 import contextlib
+import ctypes
+import errno
+import glob
 import json
 import os
 import tempfile
@@ -11,7 +14,11 @@ from typing import Any
 from storage import addresses
 from utils.errors import ConfigError
 
-__all__ = ["not_a_file", "parse_json", "replacing", "sync", "writable_folder"]
+__all__ = ["not_a_file", "parse_json", "replacing", "replacing_folder", "set_aside", "sync", "writable_folder"]
+
+
+ASIDE = "earlier"  # name of a replaced folder inside the temporary one
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h and fs.h
 
 
 def writable_folder(path: str | Path, flag: str) -> None:
@@ -74,6 +81,46 @@ def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
         os.replace(beside, target)
         if durable:
             sync(target.parent)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """`replacing` for a folder of this machine, which may hold files already: old and new change places in one step.
+
+    Where the system cannot do that in one step, the old folder is moved away just before the new one takes its name;
+    `set_aside` finds it if the process is killed in between. Raises OSError.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name[:60]}.", dir=target.parent) as folder:
+        beside = Path(folder) / "new"
+        yield beside
+        if target.exists():
+            if _exchange(beside, target):
+                return
+            os.replace(target, Path(folder) / ASIDE)
+        os.replace(beside, target)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Where the former content of a folder is, if a process was killed while it was replaced and the folder is not there."""
+    if path.exists() or not path.parent.is_dir():
+        return None
+    return next(path.parent.glob(f".{glob.escape(path.name[:60])}.*/{ASIDE}"), None)
+
+
+def _exchange(one, other):
+    """Let two paths change places in one step; False where this system or file system cannot. Raises OSError."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    if renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
 
 
 def sync(path: Path) -> None:

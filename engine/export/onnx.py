@@ -7,7 +7,9 @@ The conversion has a process of its own, since paddle2onnx ends its process wher
 Its optimisation, which may install packages at run time, is not used: onnxruntime folds constants itself.
 """
 
+import errno
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -54,24 +56,34 @@ def require():
         raise ConfigError(f"--format 'onnx' needs {', '.join(missing)}: pip install -e '.[onnx]'")
 
 
-def convert(prefix, path):
-    """Write the program at `prefix` as ONNX to `path`. Raises WeightsError, which names the operators in the way where it is those."""
+def convert(prefix: str | Path, path: str | Path) -> None:
+    """Write the program at `prefix` as ONNX to `path`.
+
+    Raises WeightsError, which names the operators that cannot be converted, and OSError where the disk is full.
+    """
     words = [
         sys.executable,
         "-W",
         "ignore",
         "-m",
         "engine.export.onnx",
-        str(Path(prefix).resolve()),
-        str(Path(path).resolve()),
+        str(Path(prefix).absolute()),  # links stay: they stand for names that Paddle cannot open
+        str(Path(path).absolute()),
     ]
+    # paddle2onnx writes the program once more, into TMPDIR; a folder of the caller's has the room that the result needs.
+    environment = {**os.environ, "TMPDIR": str(Path(prefix).parent.absolute())}
     try:
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=SECONDS)
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", timeout=SECONDS
+        )
     except subprocess.TimeoutExpired as error:
         raise WeightsError(
             f"the conversion to ONNX did not end within {SECONDS} s; export with --format=paddle"
         ) from error
     if done.returncode or not Path(path).is_file():
+        full = os.strerror(errno.ENOSPC)
+        if full in done.stdout + done.stderr:
+            raise OSError(errno.ENOSPC, full, str(path))
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
         said = [line for line in lines if line.startswith(UNKNOWN) or "Error" in line or "[ERROR]" in line]
         reason = "; ".join(said[:3]) or "no reason given"

@@ -1,6 +1,5 @@
-"""Run what export.py wrote, without weights and config: Paddle programs in paddle.inference, ONNX in onnxruntime."""
+"""Run what export.py wrote, without weights and config."""
 
-import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,17 +7,13 @@ import numpy as np
 
 from engine.configuration import choose_gpu
 from engine.export import sidecar
-from engine.graph import compat
+from engine.export.engines import Choice, PaddleEngine, onnx_engine
 from models import find
-from utils import runtime
 from utils.config import reading as configs
 from utils.errors import ConfigError, DataError, WeightsError
 
-log = logging.getLogger("zoo")
-
 FREE = {"MODEL": ("topk", "format")}  # keys that may be set anew, besides those of INFER that shape no input
 FIXED = ("target_size", "seg_num", "kinetics_labels")
-GPU_MEMORY_MB = 256  # taken at the start; more as needed
 
 
 class Description(NamedTuple):
@@ -81,11 +76,11 @@ class ExportedModel:
                 raise ConfigError(
                     f"'{folder}' is an ONNX model; --precision and --tensorrt are for Paddle's (export.py --format=paddle)"
                 )
-            self._scores = _onnx_scores(self.folder / self.sidecar.program, use_gpu)
+            self._scores = onnx_engine(self.folder / self.sidecar.program, use_gpu)
         else:
-            self._scores = _paddle_scores(
-                self.folder, self.sidecar, self.model.onednn, choose_gpu(use_gpu), precision, tensorrt
-            )
+            choice = Choice(choose_gpu(use_gpu), self.model.onednn, precision, tensorrt)
+            program, parameters = self.folder / self.sidecar.program, self.folder / sidecar.PARAMETERS
+            self._scores = PaddleEngine(program, parameters, choice, self.sidecar.paddle).run
 
     def run(self, feed: dict[str, np.ndarray], raw: bool = True, **shape) -> tuple[np.ndarray, np.ndarray]:
         """(probabilities, logits), float32 [B, classes], of one batch as `LoadedModel.run` takes it, in the exported shape.
@@ -128,79 +123,3 @@ def load_exported(
 ) -> ExportedModel:
     """`describe` and load the exported model in `folder`. Raises ConfigError, WeightsError."""
     return ExportedModel(folder, describe(folder, overrides, name), use_gpu, precision, tensorrt)
-
-
-def _paddle_scores(folder, found, onednn, use_gpu, precision, tensorrt):
-    """feed -> (probabilities, logits) by paddle.inference."""
-    from paddle import inference
-
-    config = inference.Config(str(folder / found.program), str(folder / sidecar.PARAMETERS))
-    config.disable_glog_info()
-    if use_gpu:
-        config.enable_use_gpu(GPU_MEMORY_MB, 0)
-    else:
-        config.disable_gpu()
-        config.set_cpu_math_library_num_threads(runtime.threads())
-        if (onednn or precision == "bf16") and compat.onednn_allowed():
-            config.enable_mkldnn()
-        else:
-            config.disable_mkldnn()  # Paddle 3 switches it on
-    if precision == "bf16":
-        if use_gpu or not compat.bfloat16_available():
-            raise ConfigError(
-                "--precision 'bf16' needs a CPU with bfloat16 instructions (AVX-512 BF16 or AMX) and --use_gpu=False; "
-                "leave it out"
-            )
-        config.enable_mkldnn_bfloat16()
-    if tensorrt:
-        if not use_gpu or not any(inference.get_trt_compile_version()):
-            raise ConfigError("--tensorrt needs a GPU and a Paddle that was built with TensorRT; leave it out")
-        config.enable_tensorrt_engine(precision_mode=inference.PrecisionType.Float32)
-    predictor = _predictor(config, folder / found.program, found.paddle)
-    inputs = {name: predictor.get_input_handle(name) for name in predictor.get_input_names()}
-    outputs = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
-
-    def scores(feed):
-        for name, handle in inputs.items():
-            handle.copy_from_cpu(feed[name])
-        predictor.run()
-        return tuple(output.copy_to_cpu() for output in outputs)
-
-    return scores
-
-
-def _predictor(config, program, written_by):
-    """The predictor of a configuration. Raises WeightsError."""
-    from paddle import inference, static
-
-    try:
-        if program.suffix == ".pdmodel":  # Paddle 2.6's predictor would crash on what is no program
-            with compat.static_mode():
-                static.deserialize_program(program.read_bytes())
-        return inference.create_predictor(config)
-    except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
-        raise WeightsError(
-            f"'{program}', written by Paddle {written_by}, cannot be run by this one: "
-            f"{str(error).strip().splitlines()[-1]}; export the model again with this Paddle"
-        ) from error
-
-
-def _onnx_scores(path, use_gpu):
-    """feed -> (probabilities, logits) by onnxruntime."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ConfigError(f"'{path}' needs onnxruntime: pip install -e '.[onnx]'") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = runtime.threads(), 3
-    cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    if use_gpu and not cuda:
-        log.warning("use_gpu True: this onnxruntime cannot use a GPU here; running on the CPU")
-    providers = ["CUDAExecutionProvider"] if cuda and use_gpu is not False else []
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have nothing else in common
-        raise WeightsError(
-            f"'{path}' cannot be run by this onnxruntime: {' '.join(str(error).split())}; export the model again"
-        ) from error
-    return lambda feed: tuple(session.run(["probabilities", "logits"], feed))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from storage.files import not_a_file, parse_json
+from storage.files import not_a_file, parse_json, set_aside
 from utils.errors import WeightsError
 
 FILE, VERSION = "export.json", 1
@@ -83,9 +83,13 @@ def read(folder):
             )
         sidecar = Sidecar.model_validate(content)
     except FileNotFoundError as error:
-        raise WeightsError(
-            f"'{folder}' is not an exported model: it holds no '{FILE}'; name a folder that export.py wrote"
-        ) from error
+        earlier = set_aside(Path(folder))
+        advice = "name a folder that export.py wrote"
+        if earlier:
+            advice = (
+                f"an export into it was interrupted, and the earlier one is '{earlier}': rename that, or export again"
+            )
+        raise WeightsError(f"'{folder}' is not an exported model: it holds no '{FILE}'; {advice}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = " ".join(".".join(map(str, first["loc"])).split()) or "content"

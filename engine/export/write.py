@@ -3,10 +3,9 @@
 The batch norms behind convolutions are folded into the convolutions.
 """
 
-import contextlib
+import errno
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +16,13 @@ import paddle
 from datareader import READERS, loader_for
 from engine.export import onnx as to_onnx
 from engine.export import sidecar
+from engine.export.engines import readable_by_paddle
 from engine.export.run import ExportedModel, load_exported
 from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.predictor import LoadedModel
-from storage.files import replacing
+from storage.files import replacing_folder
 from utils.errors import ConfigError, DataError, WeightsError
 
 log = logging.getLogger("zoo")
@@ -58,7 +58,7 @@ def export(
         raise ConfigError("--video_path is for --interface=uint8: clips are read as uint8")
     feeds = _read(trained, clips) if clips else random_feeds(trained.model, interface == "uint8")
     try:
-        with _replacing(folder) as beside:
+        with replacing_folder(folder) as beside:
             beside.mkdir()
             _write(trained, beside, form, interface)
             difference = compare(trained, load_exported(beside, use_gpu=False), feeds, interface == "uint8")
@@ -97,8 +97,12 @@ def _write(trained, folder, form, interface):
     device = Device()
     device.initialise(graph)
     device.set({name: values[name] for name in graph.shapes})
-    with tempfile.TemporaryDirectory(prefix="export-") as aside:
-        prefix = Path(folder if form == "paddle" else aside) / "model"
+    # Beside the folder, not in TMPDIR: that may be small, and an error would not name it.
+    with (
+        readable_by_paddle(Path(folder).parent) as parent,
+        tempfile.TemporaryDirectory(prefix="program-", dir=parent) as aside,
+    ):
+        prefix = parent / folder.name / "model" if form == "paddle" else Path(aside) / "model"
         with compat.static_mode(), paddle.static.scope_guard(device.scope):
             paddle.static.save_inference_model(
                 str(prefix),
@@ -107,8 +111,12 @@ def _write(trained, folder, form, interface):
                 device.executor,
                 program=graph.program,
             )
+        # Paddle does not report a full disk.
+        size = Path(f"{prefix}.pdiparams").stat().st_size
+        if size < sum(values[name].nbytes for name in graph.shapes):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if form == "onnx":
-            to_onnx.convert(prefix, folder / sidecar.PROGRAMS["onnx"][0])
+            to_onnx.convert(prefix, parent / folder.name / sidecar.PROGRAMS["onnx"][0])
     inputs = [
         sidecar.Input(name=name, shape=_shape(value), dtype=_dtype(value)) for name, value in graph.inputs.items()
     ]
@@ -172,14 +180,3 @@ def _check_target(folder):
 
 def _ours():
     return {sidecar.FILE, sidecar.PARAMETERS, *(name for names in sidecar.PROGRAMS.values() for name in names)}
-
-
-@contextlib.contextmanager
-def _replacing(folder):
-    """`files.replacing`, also where `folder` holds an earlier export: that is moved away at the last moment."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    with replacing(folder) as beside:
-        yield beside
-        if folder.exists():
-            os.replace(folder, old)
-    shutil.rmtree(old, ignore_errors=True)

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import paddle
@@ -290,3 +292,37 @@ def test_an_operator_without_onnx_is_named(small, tmp_path, monkeypatch):
         exporter.export(model, tmp_path / "model", "onnx")
     assert not list(tmp_path.iterdir())
     exporter.export(model, tmp_path / "model")
+
+
+def test_a_folder_whose_name_is_not_utf8(small, tmp_path):
+    """Paddle cannot open such paths."""
+    folder = tmp_path / os.fsdecode(b"m\xff\xfe")
+    exporter.export(small, folder)
+    exporter.export(small, folder)
+    given = networks.inputs(small.model, raw=True)
+    expected = small.run(small.model.interface(given)[1])[1]
+    assert goldens.relative_error(Predictor(exported=folder).run(given)["logits"], expected) < 1e-5
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_an_interrupted_export_names_the_earlier_one(folder):
+    folder.parent.joinpath(".model.x").mkdir()
+    folder.rename(folder.parent / ".model.x" / "earlier")
+    with pytest.raises(
+        WeightsError, match="an export into it was interrupted, and the earlier one is '.*earlier': rename"
+    ):
+        Predictor(exported=folder)
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_a_kill_at_the_switch_leaves_a_whole_export(whole, tmp_path):
+    """The kill comes when the new export takes the old one's name."""
+    folder = shutil.copytree(whole, tmp_path / "model")
+    program = (
+        "import sys; sys.path.insert(0, 'tests'); from support import networks; from engine.export import write; "
+        "write.export(networks.trained('AttentionCluster'), sys.argv[1], interface='float')"
+    )
+    kill = ["strace", "-f", "-o", "/dev/null", "-e", "trace=renameat2,rename", "-e", "inject=renameat2:signal=KILL"]
+    done = subprocess.run([*kill, sys.executable, "-c", program, folder], cwd=goldens.ROOT, timeout=300)
+    assert done.returncode != 0
+    assert sidecar.read(folder).interface in ("uint8", "float")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import paddle_video_zoo as zoo
@@ -107,3 +108,16 @@ def test_train_resume_and_evaluate(clips, tmp_path):
     assert evaluation.model == "TINYNET" and evaluation.unreadable == 0
     assert {"top1", "loss"} <= set(evaluation.scores)
     assert any((tmp_path / "results").iterdir())
+
+
+def test_weights_that_overflow_are_an_error(clips, tmp_path):
+    """Each is finite, their sums are not: once written to the results as NaN, which is no JSON."""
+    weights = networks.weights("TINYNET", SETTINGS)
+    weights = {name: np.full_like(array, 3e38) if array.ndim == 2 else array for name, array in weights.items()}
+    predictor = zoo.Predictor("tinynet", weights=weights, overrides=SETTINGS)
+    with pytest.raises(zoo.WeightsError, match="scores are not finite numbers: its weights are too large"):
+        predictor.predict(clips / "0.mp4")
+    (tmp_path / "clips.list").write_text(f"{clips / '0.mp4'} 0\n")
+    given = {"filelist": tmp_path / "clips.list", "save_dir": tmp_path / "out", "overrides": SETTINGS}
+    with pytest.raises(zoo.WeightsError, match="scores are not finite numbers"):
+        zoo.evaluate("tinynet", weights=weights, **given)

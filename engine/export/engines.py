@@ -1,0 +1,166 @@
+"""What runs an exported program: paddle.inference or onnxruntime. Both may be shared by threads."""
+
+import contextlib
+import logging
+import queue
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.graph import compat
+from utils import runtime
+from utils.errors import ConfigError, WeightsError
+
+__all__ = ["Choice", "PaddleEngine", "Scores", "onnx_engine", "readable_by_paddle"]
+
+log = logging.getLogger("zoo")
+
+Scores = tuple[np.ndarray, np.ndarray]  # probabilities and logits, float32 [B, classes]
+
+GPU_MEMORY_MB = 256  # taken at the start; more as needed
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How paddle.inference runs a program.
+
+    onednn: use oneDNN on a CPU, where the environment allows it; precision: "fp32" or "bf16", which needs oneDNN
+    """
+
+    use_gpu: bool = False
+    onednn: bool = True
+    precision: str = "fp32"
+    tensorrt: bool = False
+
+
+class PaddleEngine:
+    """A program in paddle.inference.
+
+    A predictor of Paddle serves one thread at a time. Threads that come meanwhile get clones of it, which share its
+    parameters, as long as the cores have room for the threads of one more (utils/runtime.py); then they wait.
+    Measured with 4 threads on 2 cores, TSN, one computing thread each: 1.8 times the answers of a single predictor.
+    """
+
+    def __init__(self, program: Path, parameters: Path, choice: Choice, written_by: str):
+        """`written_by`: version of Paddle. Raises ConfigError, WeightsError."""
+        with readable_by_paddle(program.parent) as folder:
+            config = _configuration(folder / program.name, folder / parameters.name, choice)
+            self._first = _create(config, folder / program.name, f"'{program}', written by Paddle {written_by},")
+        self._free = queue.LifoQueue()
+        self._free.put(self._first)
+        self._more = 0 if choice.use_gpu else max(1, runtime.cores() // runtime.threads()) - 1
+        self._growing = threading.Lock()
+
+    def run(self, feed: dict[str, np.ndarray]) -> Scores:
+        """(probabilities, logits) of one batch {input: array}."""
+        with self._borrowed() as predictor:
+            for name in predictor.get_input_names():
+                predictor.get_input_handle(name).copy_from_cpu(feed[name])
+            predictor.run()
+            names = predictor.get_output_names()
+            probabilities, logits = (predictor.get_output_handle(name).copy_to_cpu() for name in names)
+        return probabilities, logits
+
+    @contextlib.contextmanager
+    def _borrowed(self):
+        predictor = self._take()
+        try:
+            yield predictor
+        finally:
+            self._free.put(predictor)
+
+    def _take(self):
+        with contextlib.suppress(queue.Empty):
+            return self._free.get_nowait()
+        with self._growing:
+            if self._more:
+                self._more -= 1
+                with compat.static_mode():
+                    return self._first.clone()
+        return self._free.get()
+
+
+@contextlib.contextmanager
+def readable_by_paddle(folder: Path) -> Iterator[Path]:
+    """The folder by a path that Paddle can open: it takes UTF-8 only, so other paths get a link with a plain name."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory(prefix="zoo-") as aside:
+            link = Path(aside) / "folder"
+            link.symlink_to(folder.absolute())
+            yield link
+    else:
+        yield folder
+
+
+def _configuration(program, parameters, choice):
+    from paddle import inference
+
+    config = inference.Config(str(program), str(parameters))
+    config.disable_glog_info()
+    if choice.use_gpu:
+        config.enable_use_gpu(GPU_MEMORY_MB, 0)
+    else:
+        config.disable_gpu()
+        config.set_cpu_math_library_num_threads(runtime.threads())
+        if (choice.onednn or choice.precision == "bf16") and compat.onednn_allowed():
+            config.enable_mkldnn()
+        else:
+            config.disable_mkldnn()  # Paddle 3 switches it on
+    if choice.precision == "bf16":
+        if choice.use_gpu or not compat.bfloat16_available():
+            raise ConfigError(
+                "--precision 'bf16' needs a CPU with bfloat16 instructions (AVX-512 BF16 or AMX) and --use_gpu=False; "
+                "leave it out"
+            )
+        config.enable_mkldnn_bfloat16()
+    if choice.tensorrt:
+        if not choice.use_gpu or not any(inference.get_trt_compile_version()):
+            raise ConfigError("--tensorrt needs a GPU and a Paddle that was built with TensorRT; leave it out")
+        config.enable_tensorrt_engine(precision_mode=inference.PrecisionType.Float32)
+    return config
+
+
+def _create(config, program, called):
+    """The predictor of a configuration; `called`: what messages call the program. Raises WeightsError."""
+    from paddle import inference, static
+
+    try:
+        with compat.static_mode():  # one thread at a time: Paddle optimises programs with settings of the whole process
+            if program.suffix == ".pdmodel":  # Paddle 2.6's predictor would crash on what is not a program
+                static.deserialize_program(program.read_bytes())
+            return inference.create_predictor(config)
+    except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
+        raise WeightsError(
+            f"{called} cannot be run by this one: {str(error).strip().splitlines()[-1]}; "
+            "export the model again with this Paddle"
+        ) from error
+
+
+def onnx_engine(path: Path, use_gpu: bool | None) -> Callable[[dict[str, np.ndarray]], Scores]:
+    """feed -> (probabilities, logits) by onnxruntime. Raises ConfigError, WeightsError."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(f"'{path}' needs onnxruntime: pip install -e '.[onnx]'") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = runtime.threads()
+    options.log_severity_level = 3
+    cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if use_gpu and not cuda:
+        log.warning("use_gpu True: this onnxruntime cannot use a GPU here; running on the CPU")
+    providers = ["CUDAExecutionProvider"] if cuda and use_gpu is not False else []
+    try:
+        with readable_by_paddle(path.parent) as folder:
+            name = str(folder / path.name)
+            session = onnxruntime.InferenceSession(name, options, providers=[*providers, "CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have nothing else in common
+        raise WeightsError(
+            f"'{path}' cannot be run by this onnxruntime: {' '.join(str(error).split())}; export the model again"
+        ) from error
+    return lambda feed: tuple(session.run(["probabilities", "logits"], feed))
