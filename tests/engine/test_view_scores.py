@@ -71,7 +71,11 @@ def test_averages_equal_those_of_single_runs(folder, average, batch_size, rows):
     """Two videos of 20 views each: one after the other, or both in one step."""
     device, graph, loader = setup(folder, num_clips=2, num_crops=10, average=average, batch_size=batch_size)
     found = []
-    metric = evaluate(device, graph, loader, lambda: Accuracy(2), collect=lambda number, *batch: found.append(batch))
+
+    def collect(batch, scores):
+        found.append((batch.ids, batch.labels, scores))
+
+    metric = evaluate(device, graph, loader, lambda: Accuracy(2), collect=collect)
     assert device.rows == rows
     expected = []
     for index in (0, 1):
