@@ -8,6 +8,7 @@ import bz2
 import contextlib
 import gzip
 import lzma
+import shutil
 import struct
 import tarfile
 import tempfile
@@ -16,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from storage.files import replacing
 from utils.errors import WeightsError
 
 MAX_BYTES = 4 << 30  # unpacked; the largest weights known here are below 1 GiB
@@ -54,6 +56,18 @@ def unpacked(path: Path) -> Iterator[Path]:
                 f"'{path}': a damaged, encrypted or incomplete archive ({error}); fetch it again"
             ) from error
         yield Path(folder)
+
+
+def unpack_to(path: Path, folder: Path) -> Path:
+    """Unpack the archive `path` so that what its one top folder, or else its top, holds lies in `folder`; returns that.
+
+    The name `folder` appears when it is whole. Raises WeightsError, or OSError.
+    """
+    with unpacked(path) as inside, replacing(folder) as beside:
+        entries = list(inside.iterdir())
+        top = entries[0] if len(entries) == 1 and entries[0].is_dir() else inside
+        shutil.copytree(top, beside)
+    return folder
 
 
 def is_zip(path: Path) -> bool:

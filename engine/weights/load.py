@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.checkpoints import files as checkpoint
-from engine.weights import formats, released
+from engine.weights import archives, formats, released
 from models.names import mindspore as mindspore_names
 from models.names import resnet as resnet_names
 from storage import addresses
@@ -107,9 +107,23 @@ def require_backbone(source, model):
             "with --pretrain PATH (torchvision's will do), or --pretrain none to train from scratch"
         )
     try:
-        return str(released.resnet50())
+        return str(_unpacked_beside(released.resnet50()))
     except WeightsError as error:
         raise WeightsError(f"{error}; or train from scratch with --pretrain none") from error
+
+
+def _unpacked_beside(path):
+    """The folder beside an archive `<name>.tar.gz` that its content is unpacked to, `<name>` as the old zoo had it; another form of
+    weights as it is. Where there is no room for the folder, the archive, which can be read, too."""
+    folder = path.with_name(path.name.removesuffix(".tar.gz"))
+    if folder == path:
+        return path
+    try:
+        log.info("unpacking '%s' to '%s'", path, folder)
+        return archives.unpack_to(path, folder)
+    except OSError as error:
+        log.warning("'%s' cannot be unpacked to '%s' (%s); it is read as it is", path, folder, error)
+        return path
 
 
 def load_into(rule, device, graph, model, source):

@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Extra arguments are passed on and win, for example: bash scripts/test/test_attention_lstm.sh --weights=my/weights.pdparams
-source "$(dirname "$0")/../use_venv.sh" && python test.py --model_name=AttentionLSTM --config=configs/attention_lstm.yaml --log_interval=10 --weights=checkpoints/AttentionLSTM_best "$@"
+# Extra arguments are passed on and win, see scripts/model.sh.
+exec bash "$(dirname "$0")/../model.sh" test AttentionLSTM "$@"

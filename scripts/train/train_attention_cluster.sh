@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Extra arguments are passed on, for example: bash scripts/train/train_attention_cluster.sh --batch_size=64
-source "$(dirname "$0")/../use_venv.sh" && python train.py --model_name=AttentionCluster --config=configs/attention_cluster.yaml --log_interval=10 --valid_interval=1 --save_dir=checkpoints "$@"
+# Extra arguments are passed on and win, see scripts/model.sh.
+exec bash "$(dirname "$0")/../model.sh" train AttentionCluster "$@"

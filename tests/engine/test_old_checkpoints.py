@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import tarfile
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from engine.checkpoints import files as checkpoint
 from engine.checkpoints import fluid
 from engine.configuration import class_names, configure
+from engine.weights import load as weights
 from support import drivers, goldens, tiny
 
 WANTED = {"w_velocity_0": (2, 3), "w_beta1_pow_acc_0": (1,), "b_velocity_0": (3,)}
@@ -77,3 +79,19 @@ def test_missing_kinetics_labels_end_nothing(classes, first, tmp_path):
     assert class_names(configure("TSN", None, overrides)[1])[0] == first
     (tmp_path / "kinetics_labels.json").write_text(json.dumps([f"n{i}" for i in range(classes)]), encoding="utf-8")
     assert class_names(configure("TSN", None, overrides)[1])[0] == "n0"
+
+
+def test_a_released_archive_is_unpacked_to_the_folder_of_the_documents(tmp_path, monkeypatch):
+    """`~/.paddle/weights/ResNet50_pretrained`; the archive stays, and a folder that cannot be made does no harm."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cache = tmp_path / ".paddle" / "weights"
+    cache.mkdir(parents=True)
+    (tmp_path / "conv1_weights").write_bytes(b"as it is")
+    with tarfile.open(cache / "ResNet50_pretrained.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "conv1_weights", "ResNet50_pretrained/conv1_weights")
+    model_class, config = configure("TSN")
+    model = model_class(config, "train")
+    for _ in range(2):
+        assert weights.require_backbone(None, model) == str(cache / "ResNet50_pretrained")
+    assert (cache / "ResNet50_pretrained" / "conv1_weights").read_bytes() == b"as it is"
+    assert (cache / "ResNet50_pretrained.tar.gz").is_file()
