@@ -44,23 +44,24 @@ def evaluate(
         disable=None if group.is_main else True,
         leave=False,
     )
-    for batch in batches:
-        labels = batch.feed["label"][:: section.views]
-        if section.views > 1:
-            probabilities = views.probabilities(partial(device.scores, graph), batch.feed, section)
-            loss = views.cross_entropy(probabilities, labels)
-        else:
-            probabilities, loss = device.run(graph, batch.feed, [graph.probabilities, graph.loss])
-            views.finite(probabilities)
-        metric.update(probabilities, labels, loss, batch.number)
-        if collect:
-            collect(batch, probabilities)
-        if log_interval > 0 and batch.number % log_interval == 0:
-            single = new_metric()
-            single.update(probabilities, labels, loss)
-            log.info("%s %d%s", prefix, batch.number, single.line(single.result()))
-        if stop and stop.requested:
-            break
+    with loader:
+        for batch in batches:
+            labels = batch.feed["label"][:: section.views]
+            if section.views > 1:
+                probabilities = views.probabilities(partial(device.scores, graph), batch.feed, section)
+                loss = views.cross_entropy(probabilities, labels)
+            else:
+                probabilities, loss = device.run(graph, batch.feed, [graph.probabilities, graph.loss])
+                views.finite(probabilities)
+            metric.update(probabilities, labels, loss, batch.number)
+            if collect:
+                collect(batch, probabilities)
+            if log_interval > 0 and batch.number % log_interval == 0:
+                single = new_metric()
+                single.update(probabilities, labels, loss)
+                log.info("%s %d%s", prefix, batch.number, single.line(single.result()))
+            if stop and stop.requested:
+                break
     if stop and stop.agree():
         log.warning("interrupted in validation; the epoch is saved, and is validated when training goes on")
         raise Interrupted

@@ -175,7 +175,7 @@ class Trainer:
         """
         self._log_start()
         saved_on = self.checkpoints.saved_on(RemoteError, self.save_latest)
-        with StopSignal(self.group) as stop, saved_on, logging_redirect_tqdm([log]):
+        with self.loader, StopSignal(self.group) as stop, saved_on, logging_redirect_tqdm([log]):
             if self.history and self.batch == 0:
                 self.score_epoch(stop)  # where the run that is continued ended before it came to this
             while self.epoch < self.config.TRAIN.epoch:

@@ -169,12 +169,18 @@ def eigen_scale(values: np.ndarray, size: int, path: str) -> np.ndarray:
 
     `values`: Google's eigenvals.npy, float32 [2048, 1], read from `path`. Raises ConfigError.
     """
-    if values.ndim != 2 or len(values) < size or not (values[:size, 0] >= 0).all():
+    if values.dtype.kind not in "fiu" or values.ndim != 2 or len(values) < size or not values.shape[1]:
         raise ConfigError(
-            f"MODEL.eigen_file '{path}' has shape {list(values.shape)}; expected at least {size} rows, "
-            f"none negative; {EIGEN_HINT}"
+            f"MODEL.eigen_file '{path}' has {values.dtype} {list(values.shape)}; expected at least {size} rows of one "
+            f"number; {EIGEN_HINT}"
         )
-    return np.sqrt(values[:size, 0]).astype(np.float32) + np.float32(1e-4)
+    column = values[:size, 0].astype(np.float64)
+    wrong = column[~(np.isfinite(column) & (column >= 0))]
+    if len(wrong):
+        raise ConfigError(
+            f"MODEL.eigen_file '{path}' holds the eigenvalue '{wrong[0]}'; expected finite ones, none negative; {EIGEN_HINT}"
+        )
+    return np.sqrt(column).astype(np.float32) + np.float32(1e-4)
 
 
 class NEXTVLAD(FeatureModel):

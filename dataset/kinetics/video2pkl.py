@@ -23,12 +23,12 @@ from datareader.clips.video import read_frames
 from datareader.names import read_names
 from dataset.conversion import convert_all, write_failures, writing
 from dataset.kinetics.generate_label import annotations
-from dataset.youtube8m.tf2pkl import instructions
 from utils import cli
 from utils.errors import DataError, VideoError
 from utils.pickles.lazy import outline
 
 LABELS = "kinetics400_label.txt"
+PROTOCOL = 4  # any Python 3 opens these with a plain pickle.load
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 log = logging.getLogger("zoo")
 
@@ -84,15 +84,8 @@ def convert(clip, quality=95, short_size=None):
     if _whole(clip):
         return False
     jpegs = read_frames(clip.source, range, partial(_jpeg, quality=quality, short_size=short_size))
-    video_id = f"./{clip.target.stem}".encode()
-    with writing(clip.target) as path:
-        path.write_bytes(
-            pickle.PROTO
-            + b"\x02"
-            + b"".join(map(instructions, (video_id, clip.label, list(jpegs))))
-            + pickle.TUPLE3
-            + pickle.STOP
-        )
+    with writing(clip.target) as path, open(path, "wb") as file:
+        pickle.dump((f"./{clip.target.stem}", clip.label, list(jpegs)), file, PROTOCOL)
     return True
 
 

@@ -18,6 +18,8 @@ from utils.errors import ConfigError, ObjectError, WeightsError
 
 log = logging.getLogger("zoo")
 
+NPY = b"\x93NUMPY"  # the first bytes of a .npy file
+
 
 @dataclass
 class Report:
@@ -76,8 +78,11 @@ def _read_array(key, path, hint):
     """The array in the .npy file `path`, the value of config key `key`. Raises ConfigError."""
     try:
         with addresses.reading(path) as file:
-            return np.load(file, allow_pickle=False)
-    except (ObjectError, OSError, ValueError) as error:
+            with open(file, "rb") as opened:
+                if opened.read(len(NPY)) != NPY:
+                    raise ValueError("not a .npy file")
+            return np.array(np.load(file, mmap_mode="r", allow_pickle=False))  # mapped: a header cannot make it allocate
+    except (ObjectError, OSError, ValueError, EOFError) as error:
         raise ConfigError(f"{key} '{path}' cannot be read ({error}); {hint}") from error
 
 

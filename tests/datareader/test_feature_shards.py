@@ -184,6 +184,9 @@ RECORDS = {
         {b"audio": np.zeros((2, 128), np.uint8), b"feature": np.zeros((4, 1024), np.uint8)},
         "4 frames of 'feature' and 2 of 'audio'",
     ),
+    "huge label": ({b"label": [10**5000]}, "label 'int of too many digits' is not in 0..15"),
+    "huge labels": ({b"label": [10**5000, "x"]}, "'label' is 'list of too many digits', expected a list"),
+    "huge nframes": ({b"nframes": -(10**5000)}, "has no frames"),
     "nframes": ({b"nframes": "many"}, "'nframes' is 'many', expected a whole number"),
 }
 
@@ -200,6 +203,15 @@ def test_a_defective_record_is_left_out_with_its_reason(tmp_path, name):
     with pytest.raises(DataError, match=message):
         raise DataError(loader.bad[1])
     assert loader.dataset.name(1) == "a.pkl, record 1"
+
+
+def test_a_record_with_a_lone_surrogate_for_a_name(tmp_path):
+    """Regression: the run ended when the name was written."""
+    records = [old_record(example) for example in examples(1)]
+    records[0][b"video"] = "\ud800"
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(records, 4))
+    (batch,) = Loader(dataset(write_list(tmp_path, "a.pkl")), 8).epoch()
+    assert batch.ids == [r"\ud800"]
 
 
 def test_a_record_without_a_key_or_that_is_no_dictionary(tmp_path):

@@ -9,7 +9,7 @@ from datareader import loader_for
 from datareader.clips.dataset import ClipDataset
 from datareader.clips.pickles import read_pickle
 from datareader.lists import Item
-from support import tiny
+from support import bombs, tiny
 from utils.config.clips import ClipConfig
 from utils.errors import VideoError
 
@@ -112,3 +112,39 @@ def test_batches(files):
         [1],
         [1],
     ]
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_both_orders_of_a_pickle(tmp_path, protocol):
+    """MindSpore's StNet document says (video_id, frames, label), the old zoo wrote (video_id, label, frames)."""
+    tiny.make_pickle(tmp_path / "a.pkl", label=1)
+    name, label, frames = read_pickle(tmp_path / "a.pkl")
+    for kind in (tuple, list):
+        (tmp_path / "b.pkl").write_bytes(pickle.dumps((name, kind(frames), label), protocol))
+        assert read_pickle(tmp_path / "b.pkl") == (name, label, frames)
+
+
+def test_a_label_of_thousands_of_digits_is_one_bad_sample(tmp_path):
+    """Regression: a label of 10**5000 could not even be put in a message, and ended the run with a traceback."""
+    tiny.make_pickle(tmp_path / "good.pkl", label=1)
+    for label in (10**5000, -(10**5000), 2**40):
+        (tmp_path / "bad.pkl").write_bytes(pickle.dumps(("id", label, [b"x"]), 2))
+        data = dataset("infer", tmp_path / "bad.pkl", tmp_path / "good.pkl")
+        loader = loader_for(data, data.section)
+        assert [batch.indices for batch in loader.epoch()] == [[1]] and "too large for any list" in loader.bad[0]
+
+
+def test_a_name_with_a_lone_surrogate_can_be_stored(tmp_path):
+    """Regression: a record called '\\ud800' ended the run when its result was written."""
+    tiny.make_pickle(tmp_path / "a.pkl", label=1)
+    _, label, frames = read_pickle(tmp_path / "a.pkl")
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(("\ud800", label, frames), 4))
+    assert dataset("infer", tmp_path / "a.pkl").read(0, 0)[2] == r"\ud800"
+
+
+def test_frames_of_an_impossible_size_are_one_bad_sample(tmp_path):
+    bombs.wide_pickle(tmp_path / "bad.pkl", 65500, 65500)
+    tiny.make_pickle(tmp_path / "good.pkl", label=1)
+    data = dataset("infer", tmp_path / "bad.pkl", tmp_path / "good.pkl")
+    loader = loader_for(data, data.section)
+    assert [batch.indices for batch in loader.epoch()] == [[1]] and "65500x65500 pixels" in loader.bad[0]

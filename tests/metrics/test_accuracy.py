@@ -40,3 +40,12 @@ def test_equal_scores_and_nan_are_not_right_answers():
     metric = Accuracy(3, topk=1)
     metric.update(np.array([[0.5, 0.5, 0.0], [np.nan] * 3]), [0, 0], loss=0.0)
     assert metric.result()["top1"] == 0.0
+
+
+def test_three_classes():
+    metric = Accuracy(3)
+    metric.update(np.array([[0.5, 0.3, 0.2], [0.6, 0.1, 0.3], [0.2, 0.3, 0.5]]), [1, 0, 0], loss=1.0)
+    assert metric.result() == {"loss": 1.0, "top1": pytest.approx(100 / 3), "top3": 100.0}
+    metric = Accuracy(3, topk=2)
+    metric.update(np.array([[0.5, 0.3, 0.2], [0.6, 0.1, 0.3], [0.2, 0.3, 0.5]]), [1, 0, 0], loss=1.0)
+    assert metric.result() == {"loss": 1.0, "top1": pytest.approx(100 / 3), "top2": pytest.approx(200 / 3)}

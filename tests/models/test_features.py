@@ -222,6 +222,42 @@ def test_eigenvalues(tmp_path):
             weights.constants(nextvlad_with(tmp_path / f"{name}.npy"))
 
 
+def test_odd_files_of_eigenvalues_are_refused(tmp_path):
+    """Regression: each of these gave a traceback, and infinite values a loss that is not a number."""
+    values = np.linspace(15, 1, 2048, dtype=np.float32)[:, None]
+    path = tmp_path / "eigenvals.npy"
+
+    def write(content):
+        path.write_bytes(content)
+
+    def infinite():
+        np.save(path, np.where(values > 14, np.inf, values))
+
+    def archive():
+        np.savez(tmp_path / "e.npz", values)
+        (tmp_path / "e.npz").rename(path)
+
+    def short():
+        np.save(path, values)
+        write(path.read_bytes()[:200])
+
+    kinds = [
+        ("not a .npy file", lambda: write(b"")),
+        ("not a .npy file", lambda: write(b"PK\x03\x04" + bytes(200))),
+        ("not a .npy file", lambda: write(b"15.0\n14.9\n")),
+        ("not a .npy file", archive),
+        ("cannot be read", short),
+        ("float32 .2048, 0.", lambda: np.save(path, values[:, :0])),
+        ("float32 .2048.", lambda: np.save(path, values[:, 0])),
+        ("<U4 .2048, 1.", lambda: np.save(path, values.astype("U4"))),
+        ("the eigenvalue 'inf'", infinite),
+    ]
+    for words, make in kinds:
+        make()
+        with pytest.raises(ConfigError, match=words):
+            weights.constants(nextvlad_with(path))
+
+
 def test_weights_of_both_eras_of_nextvlad(tmp_path):
     np.save(tmp_path / "eigenvals.npy", np.full((2048, 1), 4.0, np.float32))
     old, new = {"logits_clf_bias": np.zeros(5)}, {"eigen_param": np.full(1024, 7.0)}

@@ -1,6 +1,7 @@
 """Configuration: both file forms, the layers, typed keys, and errors that name the key, the value and the way out."""
 
 import itertools
+import os
 from string import ascii_letters
 
 import pytest
@@ -277,3 +278,10 @@ def test_class_names(tmp_path):
         "x_y",
         "z",
     ]
+
+
+def test_a_path_that_is_not_utf_8_is_refused_at_the_start():
+    """Regression: a training on such a list lost its first epoch at the save."""
+    for key in ("TRAIN.filelist", "MODEL.class_names"):
+        with pytest.raises(ConfigError, match=rf"{key} = 'caf\\udce9.list' is not UTF-8 text; rename"):
+            configure("TSN", overrides={key: os.fsdecode(b"caf\xe9.list")})

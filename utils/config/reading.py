@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from utils.config import mindspore
 from utils.config.messages import ini_problem, validation_problems, yaml_problem
 from utils.config.schema import MODES, Config
-from utils.errors import ConfigError
+from utils.errors import ConfigError, shown
 
 __all__ = ["MAX_BYTES", "Layer", "apply_renames", "literal", "merge", "mindspore_flags", "nested", "parse", "validate"]
 
@@ -206,6 +206,18 @@ def apply_renames(schema: type[Config], layer: Layer, source: str | Path) -> Lay
     return found
 
 
+def _require_utf8(tree: Layer) -> None:
+    """Raises ConfigError for a path with bytes that are no UTF-8: a checkpoint, which keeps the configuration, is JSON."""
+    for section, keys in tree.items():
+        for key, value in keys.items():
+            try:
+                str(value).encode("utf-8")
+            except UnicodeEncodeError:
+                raise ConfigError(
+                    f"{section}.{key} = '{shown(value)}' is not UTF-8 text; rename the file or folder"
+                ) from None
+
+
 def validate(
     schema: type[Config],
     tree: Layer,
@@ -224,6 +236,7 @@ def validate(
         retired = field.annotation.retired if field else {}
         kept[section] = {key: value for key, value in keys.items() if key not in retired}
         notices += [f"{section}.{key} ({retired[key]})" for key in keys if key in retired]
+    _require_utf8(kept)
     try:
         config = schema.model_validate(kept)
     except ValidationError as error:
