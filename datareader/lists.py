@@ -49,7 +49,7 @@ class Item(NamedTuple):
 
     path: Path | str  # str: an address
     label: int | None  # None: inside the pickle, or unknown
-    name: str  # the path as the list wrote it; safe to print and to store
+    name: str  # the path as the list wrote it
 
 
 def read_lines(path: str | os.PathLike, key: str) -> list[str]:
@@ -178,9 +178,9 @@ def _find(paths: Sequence[str | os.PathLike], endings: Sequence[str], nothing: s
     require(paths)
     for path in paths:
         if addresses.is_remote(path) or Path(path).is_dir():
-            items += [Item(found, None, shown(found, LONGEST_LINE)) for found in _inside(path, endings, nothing)]
+            items += [Item(found, None, str(found)) for found in _inside(path, endings, nothing)]
         else:
-            items.append(Item(Path(path), None, shown(path, LONGEST_LINE)))
+            items.append(Item(Path(path), None, str(path)))
     return items
 
 

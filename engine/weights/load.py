@@ -81,7 +81,9 @@ def _read_array(key, path, hint):
             with open(file, "rb") as opened:
                 if opened.read(len(NPY)) != NPY:
                     raise ValueError("not a .npy file")
-            return np.array(np.load(file, mmap_mode="r", allow_pickle=False))  # mapped: a header cannot make it allocate
+            return np.array(
+                np.load(file, mmap_mode="r", allow_pickle=False)
+            )  # mapped: a header cannot make it allocate
     except (ObjectError, OSError, ValueError, EOFError) as error:
         raise ConfigError(f"{key} '{path}' cannot be read ({error}); {hint}") from error
 

@@ -184,9 +184,8 @@ RECORDS = {
         {b"audio": np.zeros((2, 128), np.uint8), b"feature": np.zeros((4, 1024), np.uint8)},
         "4 frames of 'feature' and 2 of 'audio'",
     ),
-    "huge label": ({b"label": [10**5000]}, "label 'int of too many digits' is not in 0..15"),
-    "huge labels": ({b"label": [10**5000, "x"]}, "'label' is 'list of too many digits', expected a list"),
-    "huge nframes": ({b"nframes": -(10**5000)}, "has no frames"),
+    "huge label": ({b"label": [10**30]}, "label '10{30}' is not in 0..15"),
+    "huge nframes": ({b"nframes": -(10**30)}, "has no frames"),
     "nframes": ({b"nframes": "many"}, "'nframes' is 'many', expected a whole number"),
 }
 

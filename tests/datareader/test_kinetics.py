@@ -1,6 +1,7 @@
 """Samples of both forms: shapes, ids, repeatability, and one sentence for each way a file can be wrong."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -131,7 +132,9 @@ def test_a_label_of_thousands_of_digits_is_one_bad_sample(tmp_path):
         (tmp_path / "bad.pkl").write_bytes(pickle.dumps(("id", label, [b"x"]), 2))
         data = dataset("infer", tmp_path / "bad.pkl", tmp_path / "good.pkl")
         loader = loader_for(data, data.section)
-        assert [batch.indices for batch in loader.epoch()] == [[1]] and "too large for any list" in loader.bad[0]
+        assert [batch.indices for batch in loader.epoch()] == [[1]] and re.search(
+            "too large|whole number", loader.bad[0]
+        )
 
 
 def test_a_name_with_a_lone_surrogate_can_be_stored(tmp_path):

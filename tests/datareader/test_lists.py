@@ -127,14 +127,6 @@ def test_digits_of_other_scripts_are_part_of_a_name(tmp_path):
     assert read_names(write(tmp_path, f"zone {'9' * 5000}"[:4000] + "\nother 1\n"))[1] == "other 1"
 
 
-def test_a_name_that_is_not_utf_8_can_be_printed_and_stored(tmp_path):
-    path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
-    path.touch()
-    for paths in ([path], [tmp_path]):
-        (item,) = lists.find_clips(paths)
-        assert item.path == path and item.name.encode("utf-8").endswith(b"caf\\udce9.mp4")
-
-
 def message_for_another_user(folder):
     """What `find_clips` says in a process that is not root's, whom no permission stops."""
     reading, writing = os.pipe()
