@@ -115,8 +115,8 @@ def _configuration(program, parameters, choice):
     if choice.precision == "bf16":
         if choice.use_gpu or not compat.bfloat16_available():
             raise ConfigError(
-                "--precision 'bf16' needs a CPU with bfloat16 instructions (AVX-512 BF16 or AMX) and --use_gpu=False; "
-                "leave it out"
+                "--precision 'bf16' needs a CPU that computes in bfloat16 (AVX-512, which ONEDNN_MAX_CPU_ISA "
+                "must not forbid) and --use_gpu=False; leave it out"
             )
         config.enable_mkldnn_bfloat16()
     if choice.tensorrt:

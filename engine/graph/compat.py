@@ -10,6 +10,8 @@ from paddle.base import framework
 from utils.errors import ConfigError
 
 PIR = int(paddle.__version__.split(".")[0]) >= 3
+ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"  # environment variable of oneDNN; its older name is DNNL_MAX_CPU_ISA
+ISA_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
 
 _process = threading.RLock()  # Paddle's current program, names, scope and flags belong to the process, not to a thread
 
@@ -104,8 +106,10 @@ def check_amp(amp, use_gpu):
         raise ConfigError(
             "--amp 'fp16' needs a GPU: Paddle has no such convolutions for the CPU; leave it out, or try --amp bf16"
         )
-    if not paddle.amp.is_bfloat16_supported("cpu"):
-        raise ConfigError(f"--amp '{amp}' on a CPU needs one with AVX-512; leave it out")
+    if not bfloat16_available():
+        raise ConfigError(
+            f"--amp '{amp}' on a CPU needs one with AVX-512, and an {ISA_LIMIT} that allows it, if that is set; leave it out"
+        )
 
 
 def several_processes():
@@ -114,8 +118,12 @@ def several_processes():
 
 
 def bfloat16_available():
-    """Whether this CPU has bfloat16 instructions that Paddle can use."""
-    return paddle.base.core.supports_bfloat16()
+    """Whether this CPU can compute in bfloat16: with AVX-512 it does, unless the environment keeps oneDNN below that.
+
+    Paddle does not look at the limit, and fails with "std::exception" in the first 16-bit operator.
+    """
+    limit = os.environ.get(ISA_LIMIT, os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
+    return paddle.base.core.supports_bfloat16() and limit not in ISA_WITHOUT_BFLOAT16
 
 
 def onednn_allowed():

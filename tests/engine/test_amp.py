@@ -9,7 +9,7 @@ import paddle
 import pytest
 
 from engine.configuration import configure
-from engine.graph.compat import check_amp
+from engine.graph.compat import bfloat16_available, check_amp
 from engine.graph.program import Graph
 from engine.graph.step import Accumulation, LossScale
 from support import bf16_steps
@@ -39,7 +39,7 @@ SMALL = {
         "MODEL.eigen_file": "none",
     },
 }
-runs_bf16 = pytest.mark.skipif(not paddle.amp.is_bfloat16_supported("cpu"), reason="bf16 on a CPU needs AVX-512")
+runs_bf16 = pytest.mark.skipif(not bfloat16_available(), reason="bf16 on a CPU needs AVX-512")
 
 
 def build(name, **settings):
@@ -100,10 +100,18 @@ def test_bf16_trains_with_frozen_parts(frozen):
 def test_what_a_cpu_cannot_is_refused():
     with pytest.raises(ConfigError, match="'fp16' needs a GPU"):
         check_amp("fp16", use_gpu=False)
-    if not paddle.amp.is_bfloat16_supported("cpu"):
+    if not bfloat16_available():
         with pytest.raises(ConfigError, match="'bf16' on a CPU needs one with AVX-512"):
             check_amp("bf16", use_gpu=False)
     check_amp(None, use_gpu=False)
+
+
+@pytest.mark.skipif(paddle.is_compiled_with_cuda(), reason="says what a CPU cannot")
+def test_a_limit_on_the_instructions_is_seen(monkeypatch):
+    """With it Paddle failed with "std::exception"."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    with pytest.raises(ConfigError, match="an ONEDNN_MAX_CPU_ISA that allows it"):
+        check_amp("bf16", use_gpu=False)
 
 
 def halves(scope, executor):

@@ -143,7 +143,7 @@ def test_free_settings(whole):
 def test_bfloat16(whole, small):
     """Close where the CPU has it, refused where not."""
     if not compat.bfloat16_available():
-        with pytest.raises(ConfigError, match="needs a CPU with bfloat16"):
+        with pytest.raises(ConfigError, match="needs a CPU that computes in bfloat16"):
             Predictor(exported=whole, precision="bf16", use_gpu=False)
         return
     given = networks.inputs(small.model, raw=True)
