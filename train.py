@@ -58,6 +58,10 @@ def parse(argv):
         action="store_true",
         help="decode all clips of the training and validation lists, say what is wrong with them, and leave",
     )
+    parser.add_argument("--no_report", action="store_true", help="draw no curves and write no page at the end")
+    parser.add_argument(
+        "--log_dir", type=cli.given, help="folder for TensorBoard (needs tensorboardX), and VisualDL where installed"
+    )
     parser.add_argument(
         "--is_profiler", type=int, default=0, help="1: trace a few training steps into --profiler_path, and stop"
     )
@@ -125,6 +129,8 @@ def main(argv=None):
             args.patience,
             group,
             None if args.amp == "off" else args.amp,
+            args.log_dir,
+            not args.no_report,
         )
         trainer.start(args.pretrain, args.resume)
         if args.is_profiler:

@@ -8,17 +8,14 @@ from tqdm import tqdm
 
 from datareader import READERS, loader_for
 from engine import bad_samples, views
-from engine.configuration import class_names
 from engine.distributed.group import Group
 from engine.graph.device import Device
 from engine.graph.program import Graph
+from engine.reporting.testing import report
 from engine.stop import Interrupted, StopSignal
 from engine.weights import load as weights
 from metrics import METRICS
 from reports import REPORTS
-from reports import tables as report
-from reports.pages import evaluation, page
-from storage import addresses
 from utils.errors import DataError, RemoteError
 
 log = logging.getLogger("zoo")
@@ -96,21 +93,33 @@ class Validation:
 
     def __init__(self, model_class, config, device: Device, new_metric, save_dir, group: Group, log_interval=0):
         model = model_class(config, "valid", group.world)
-        self.data = READERS[model.data].from_config(config, "valid")
+        self.reader = model.data
+        self.data = READERS[self.reader].from_config(config, "valid")
         self.section, self.device, self.graph = config.VALID, device, Graph(model)
         self.new_metric, self.save_dir, self.group = new_metric, save_dir, group
         self.log_interval = log_interval
+        self.kept = self.metric = self.loader = None  # of the last validation
 
     def scores(self, stop: StopSignal) -> dict:
         """{name: score} of the whole list. Raises Interrupted where a stop was asked for; DataError; RemoteError."""
         started = time.monotonic()
-        loader = loader_for(self.data, self.section, part=self.group.part)
+        kept = REPORTS[self.reader](self.section.views)
+        loader = self.loader = loader_for(self.data, self.section, part=self.group.part)
         try:
             metric = evaluate(
-                self.device, self.graph, loader, self.new_metric, self.log_interval, group=self.group, stop=stop
+                self.device,
+                self.graph,
+                loader,
+                self.new_metric,
+                self.log_interval,
+                collect=kept.add,
+                group=self.group,
+                stop=stop,
             )
             if loader.lost:  # scores of a part of the list must not choose the best epoch
                 raise RemoteError(loader.lost)
+            merge(self.group, kept)
+            self.kept, self.metric = kept, metric
             result = self.group.broadcast_object(metric.result() if self.group.is_main else None)
         finally:
             if self.group.is_main:
@@ -156,45 +165,5 @@ def test(
     merge(group, written)
     result = None
     if group.is_main:
-        result = _report(model, config, source, names, metric, written, loader, save_dir, pages)
+        result = report(model, config, source, names, metric, written, loader, save_dir, pages)
     return group.broadcast_object(result), len(loader.bad)
-
-
-def _report(model, config, source, names, metric, written, loader, save_dir, pages):
-    """Write and log what all samples came to; returns the result."""
-    dataset, result = loader.dataset, metric.result()
-    log.info("[EVAL] eval finished. %s", metric.line(result, final=True))
-    scored = len(dataset) - len(loader.bad)
-    bad = [{"id": dataset.name(index), "error": reason} for index, reason in sorted(loader.bad.items())]
-    paths = written.write(save_dir, model.name, names, metric)
-    paths.append(
-        report.write_json(
-            addresses.join(save_dir, f"{model.name}_test_result.json"),
-            {**result, "scored": scored, "listed": len(dataset), "unreadable": bad},
-        )
-    )
-    for sample in bad:
-        log.error("not scored: %s", sample["error"])
-    if pages:
-        facts = page.Facts(
-            listed=len(dataset),
-            bad=bad,
-            protocol=page.protocol(config, "test"),
-            command=page.command(),
-            weights=str(source or f"the released ones of {model.name}"),
-            filelist=str(config.TEST.filelist),
-        )
-        write = partial(_page, save_dir, model.name, written, names, result, metric, facts)
-        paths = [*(page.attempt("report", write) or []), *paths]
-    log.info("scored %d of %d\n%s", scored, len(dataset), report.table(_scores(result, scored)))
-    log.info("written: %s", ", ".join(map(str, paths)))
-    return result
-
-
-def _page(save_dir, name, written, names, result, metric, facts):
-    return evaluation.write(save_dir, name, evaluation.values(written, names, result, metric), facts)
-
-
-def _scores(result, scored):
-    """Rows of the table of scores on the screen."""
-    return [(card["name"], card["value"], card["note"]) for card in evaluation.headline(result, scored)]

@@ -15,6 +15,7 @@ __all__ = ["Meter", "StepTimes"]
 
 log = logging.getLogger("zoo")
 
+SETTLED = 10  # steps of an epoch after which the speed is known
 SLOW_DATA = 0.30  # share of the step time from which data is called the bottleneck
 
 
@@ -90,6 +91,7 @@ class Meter:
     def __init__(self, new_metric: Callable, group: Group, batch_size: int, total_steps: int, interval: int = 10):
         self.new_metric, self.group = new_metric, group
         self.batch_size, self.total_steps, self.interval = batch_size, total_steps, interval
+        self.announced = False
         self.reset()
 
     def reset(self) -> None:
@@ -116,14 +118,30 @@ class Meter:
         for metric in (self.epoch_metric, self.recent_metric):
             metric.update(probabilities, batch.feed["label"], loss, batch.number)
 
-    def log(self, epoch: int, batch: int, steps_done: int) -> None:
-        """Log the scores since the last line, if a line is due at this batch."""
+    def log(self, epoch: int, batch: int, steps_done: int) -> dict | None:
+        """Log the scores since the last line, if a line is due at this batch; returns its values, or None."""
+        self._announce_end(self.total_steps - steps_done)
         if self.interval <= 0 or batch % self.interval:
-            return
-        scores = self.recent_metric.line(gathered(self.group, self.recent_metric))
+            return None
+        scores = gathered(self.group, self.recent_metric)
         speed = self.times.line(self.total_steps - steps_done)
-        log.info("[TRAIN] Epoch %d, iter %d %s\tlr: %g, %s", epoch, batch, scores, self.rate, speed)
+        line = self.recent_metric.line(scores)
+        log.info("[TRAIN] Epoch %d, iter %d %s\tlr: %g, %s", epoch, batch, line, self.rate, speed)
         self.recent_metric.reset()
+        times = {"samples_per_second": self.times.samples_per_second, "data_share": self.times.data_share}
+        place = {"epoch": epoch, "batch": batch, "step": steps_done - 1}
+        return {**place, "learning_rate": self.rate, **scores, **times}
+
+    def _announce_end(self, remaining):
+        """Say once, after ten steps, when the training will be done."""
+        if self.announced or self.times.steps < SETTLED:
+            return
+        self.announced = True
+        seconds = round(remaining * self.times.seconds_per_step)
+        end = datetime.datetime.now() + datetime.timedelta(seconds=seconds)
+        log.info(
+            "%s left without validations, until %s", datetime.timedelta(seconds=seconds), end.strftime("%Y-%m-%d %H:%M")
+        )
 
     def result(self, epoch: int) -> dict:
         """Close the epoch: log its line, and return its row of the history."""
@@ -141,6 +159,7 @@ class Meter:
             "data_share": self.times.data_share,
             "samples_per_second": self.times.samples_per_second,
             "seconds_per_step": seconds,
+            "seconds": self.times.seconds + self.times.first_seconds,
         }
 
     def state(self) -> dict[str, np.ndarray]:

@@ -29,6 +29,7 @@ from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.graph.step import Stepper
 from engine.meter import Meter
+from engine.reporting.training import TrainingReport
 from engine.stop import Interrupted, StopSignal
 from metrics import METRICS
 from storage import addresses
@@ -52,6 +53,8 @@ class Trainer:
     patience: stop when so many validations brought no better score; 0 for never
     group: the processes of this training, one by default
     amp: None, "bf16" or "fp16"
+    log_dir: folder for TensorBoard, or None
+    pages: draw curves, and write a page at the end
     Attributes that others read: `history` (one dictionary an epoch), `checkpoints`, `names` (of the classes), `extractor`
     (what made the features that the model is trained on, or None; it travels in checkpoints).
     """
@@ -68,6 +71,8 @@ class Trainer:
         patience: int = 0,
         group: Group | None = None,
         amp: str | None = None,
+        log_dir: str | None = None,
+        pages: bool = True,
     ):
         self.config, self.group = config, group or Group()
         self.save_dir = addresses.join(save_dir)
@@ -95,16 +100,17 @@ class Trainer:
         pieces = config.TRAIN.accumulate_steps
         self.graph = Graph(self.model, training=True, group=self.group, pieces=pieces, amp=amp, use_gpu=use_gpu)
         self.stepper = Stepper(self.device, self.graph)
-        self._check_prefixes()
+        self.loaded = self._check_prefixes()
         self.checkpoints = CheckpointManager(self.save_dir, self.model.name, keep_checkpoints, self.stepper, self.group)
         total = config.TRAIN.epoch * len(self.loader)
         self.meter = Meter(self.new_metric, self.group, config.TRAIN.batch_size, total, log_interval)
         self.epoch, self.batch = 0, 0
         self.best, self.extractor = None, None
         self.history = []
+        self.report = TrainingReport(self, log_dir, pages)
 
     def _check_prefixes(self):
-        """Log what is frozen. Raises ConfigError for a prefix of TRAIN.freeze or lr_multipliers that no parameter has."""
+        """[what is frozen], also logged. Raises ConfigError for a prefix of TRAIN.freeze or lr_multipliers that no parameter has."""
         names = list(self.graph.parameters)
         tuning = self.model.tuning()
         unused = tuning.unused(names)
@@ -114,8 +120,10 @@ class Trainer:
                 f"names are {', '.join(names[:3])}, ...; `python -m engine.weights inspect` lists those of a file"
             )
         frozen = [name for name in names if tuning.rate(name) == 0]
+        said = f"frozen: {len(frozen)} of {len(names)} tensors stay as they are"
         if frozen:
-            log.info("frozen: %d of %d tensors stay as they are", len(frozen), len(names))
+            log.info("%s", said)
+        return [said] if frozen else []
 
     @property
     def step(self) -> int:
@@ -143,7 +151,10 @@ class Trainer:
         self.names = class_names(self.config, resume)
         self.device.initialise(self.graph, self.seed)
         if self.group.is_main:
-            found = read_start(pretrain, resume, self.model, self.device, self.graph, self.config, len(self.loader))
+            found, report = read_start(
+                pretrain, resume, self.model, self.device, self.graph, self.config, len(self.loader)
+            )
+            self.loaded.insert(0, str(report or "from scratch"))
             if found:
                 self._continue(found)
         # Process 0 alone has read weights or a checkpoint.
@@ -173,7 +184,7 @@ class Trainer:
 
         After a stop signal (Ctrl-C, SIGTERM, SIGHUP) it saves, logs how to go on, and raises Interrupted.
         """
-        self._log_start()
+        self.report.start()
         saved_on = self.checkpoints.saved_on(RemoteError, self.save_latest)
         with self.loader, StopSignal(self.group) as stop, saved_on, logging_redirect_tqdm([log]):
             if self.history and self.batch == 0:
@@ -186,22 +197,13 @@ class Trainer:
                 self.end_epoch()
                 self.checkpoints.save_epoch(self.state())  # nothing below can lose the epoch
                 self.score_epoch(stop)
+                self.report.epoch()
                 if self.should_stop_early():
                     break
         if self.best:
-            best = self.best
-            log.info("training finished; the best epoch was %s: %s %.5g", best["epoch"], best["key"], best["value"])
+            log.info("training finished; the best epoch was %(epoch)s: %(key)s %(value).5g", self.best)
+        self.report.finish()
         return self.history
-
-    def _log_start(self):
-        samples, steps, epochs = len(self.train_data), len(self.loader), self.config.TRAIN.epoch
-        left = samples % self.loader.batch_size
-        others = f" (others {left} left over each time)" if left else ""
-        log.info("%s: %d samples, %d steps an epoch%s, seed %d", self.model.name, samples, steps, others, self.seed)
-        if self.epoch >= epochs:
-            log.warning(
-                "nothing to do: %d of TRAIN.epoch '%d' epochs are done; raise it with --epoch", self.epoch, epochs
-            )
 
     def train_epoch(self, stop: StopSignal) -> None:
         """Train to the end of the current epoch, or until `stop.agreed`."""
@@ -221,7 +223,7 @@ class Trainer:
             loss, probabilities = self.stepper(batch.feed, rate, (self.seed, self.step), stop)
             self._require_finite("loss", loss)
             self.meter.update(loss, probabilities, batch, rate)
-            self.meter.log(self.epoch, self.batch, self.step + 1)
+            self.report.line(self.meter.log(self.epoch, self.batch, self.step + 1))
             self.batch += 1
             if stop.agreed:
                 break
@@ -229,7 +231,7 @@ class Trainer:
     def end_epoch(self) -> None:
         """Close a whole epoch: append its row to the history."""
         bad_samples.merge(self.group, self.loader)
-        self.history.append(self.meter.result(self.epoch))
+        self.history.append({**self.meter.result(self.epoch), "step": (self.epoch + 1) * len(self.loader)})
         self.epoch, self.batch = self.epoch + 1, 0
         if self.group.is_main:
             bad_samples.write(self.save_dir, "train", self.loader)
@@ -253,6 +255,8 @@ class Trainer:
         if due or self.best != before:
             is_best = self.best is not None and self.best != before and self.best["epoch"] == row["epoch"]
             self.checkpoints.update_epoch(self.state(), is_best)
+            if is_best:
+                self.report.keep_best()
         self.checkpoints.remove_old()
 
     def should_stop_early(self) -> bool:

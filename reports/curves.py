@@ -1,6 +1,6 @@
 """Curves of one or several trainings: loss, scores, learning rate and where the time went, over the epochs.
 
-A history is a list of rows, one an epoch: {"epoch": 0, "loss": 1.7, "top1": 33.0, "valid_loss": ..., "lr": ...}.
+A history is a list of rows, one an epoch: {"epoch": 0, "loss": 1.7, "top1": 33.0, "valid_loss": ..., "learning_rate": ...}.
 """
 
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def draw_score(axes, history: list[dict], best: dict | None) -> None:
 def draw_rate(axes, history: list[dict], best: dict | None) -> None:
     """Learning rate of the last step of each epoch."""
     axes.set_title("learning rate")
-    _lines(axes, history, [("lr", "learning rate", BLUE)])
+    _lines(axes, history, [("learning_rate", "learning rate", BLUE)])
     axes.set_ylim(bottom=0)
 
 

@@ -15,8 +15,9 @@ from reports.pages import page
 from reports.tables import write_csv, write_file
 from storage import addresses
 
-FIRST = ("epoch", "step", "lr", "loss")
+FIRST = ("epoch", "step", "learning_rate", "loss")
 LAST = ("samples_per_second", "data_share", "seconds_per_step", "seconds")
+SHORT = {"learning_rate": "lr"}  # in results.csv
 
 
 def columns(history: list[dict]) -> list[str]:
@@ -28,26 +29,36 @@ def columns(history: list[dict]) -> list[str]:
 
 
 class Journal:
-    """Writes the files of a training in `folder`, which may be an address. `log_dir`: also for dashboards.
+    """Writes the files of a training in `folder`, which may be an address. `log_dir`: also for dashboards;
+    `pictures`: also the curves.
 
     Only process 0 has one. Raises ConfigError where the package for `log_dir` is not installed.
     """
 
-    def __init__(self, folder: str | Path, model: str, log_dir: str | Path | None = None):
+    def __init__(self, folder: str | Path, model: str, log_dir: str | Path | None = None, pictures: bool = True):
         self.folder, self.model = folder, model
         self.dashboard = Dashboard(log_dir) if log_dir else None
-        self.lines, self.broken = [], False
+        self.lines, self.broken, self.pictures = [], False, pictures
 
     def path(self, name: str) -> str | Path:
         """The path of one of the files, by what follows the model's name."""
         return addresses.join(self.folder, f"{self.model}_{name}")
 
-    def start(self, step: int) -> None:
-        """Keep the lines of an earlier run up to `step`, the steps done, and drop the others and what is no whole line."""
+    def start(self, step: int, history: list[dict]) -> None:
+        """Keep the lines of an earlier run up to `step`, the steps done, and drop the others and what is no whole line.
+
+        `history`: the epochs of that run, which are in the checkpoint."""
         if self.dashboard:
             self.dashboard.start(step)
         self.lines = list(self._earlier(step)) if step else []
         self._safely("log file of values", self._rewrite)
+        if history:
+            self._safely("results.csv", lambda: self._write_rows(history))
+
+    def _write_rows(self, history):
+        keys = columns(history)
+        rows = [[row.get(key, "") for key in keys] for row in history]
+        return [write_csv(self.path("results.csv"), [SHORT.get(key, key) for key in keys], rows)]
 
     def _earlier(self, step):
         path = self.path("log.jsonl")
@@ -79,12 +90,11 @@ class Journal:
 
     def epoch(self, history: list[dict], best: dict | None) -> None:
         """An epoch is over: its row, its curves. `history`: all epochs so far; `best`: {"epoch", "value"}."""
-        keys, row = columns(history), history[-1]
-        rows = [[each.get(key, "") for key in keys] for each in history]
-        self._safely("results.csv", lambda: [write_csv(self.path("results.csv"), keys, rows)])
+        row = history[-1]
+        self._safely("results.csv", lambda: self._write_rows(history))
         if addresses.is_remote(self.folder):
             self._safely("log file of values", self._rewrite)
-        if any(key.startswith("valid_") for key in row):
+        if self.pictures and any(key.startswith("valid_") for key in row):
             self._safely("curves", lambda: [page.write_png(self.path("results.png"), curves.overview(history, best))])
         if self.dashboard:
             valid = {key.removeprefix("valid_"): row[key] for key in row if key.startswith("valid_")}

@@ -27,8 +27,10 @@ class Resumed(NamedTuple):
     meter: dict[str, np.ndarray]
 
 
-def read_start(pretrain, source, model, device: Device, graph: Graph, config, steps_per_epoch: int) -> Resumed | None:
-    """Set the values that training starts from. Returns the checkpoint if one is continued.
+def read_start(pretrain, source, model, device: Device, graph: Graph, config, steps_per_epoch: int) -> tuple:
+    """Set the values that training starts from.
+
+    Returns (the checkpoint if one is continued, else None; the report of loading, or None from scratch).
 
     pretrain: backbone weights; "none" for none of them, None for the released ones
     source: checkpoint to continue or weights to fine-tune; wins over `pretrain`
@@ -39,26 +41,28 @@ def read_start(pretrain, source, model, device: Device, graph: Graph, config, st
     if model.not_in_backbone:
         found = weights.require_backbone(pretrain, model)
         if found:
-            weights.load_into(weights.backbone, device, graph, model, found)
+            return None, weights.load_into(weights.backbone, device, graph, model, found)
     elif pretrain and pretrain.lower() != "none":
-        weights.load_into(weights.finetune, device, graph, model, pretrain)
-    return None
+        return None, weights.load_into(weights.finetune, device, graph, model, pretrain)
+    return None, None
 
 
-def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: int) -> Resumed | None:
+def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: int) -> tuple:
     """Set parameters and optimizer state of `graph` to those of a checkpoint, in any spelling of its path.
 
-    Returns None where this can only be a fine-tune from epoch 0: released weights, or another number of classes. Warns about
-    everything that makes the continuation inexact. Raises CheckpointError, WeightsError.
+    Returns (what it holds, the report of loading); (None, report) where this can only be a fine-tune from epoch 0: released
+    weights, or another number of classes. Warns about everything that makes the continuation inexact. Raises CheckpointError,
+    WeightsError.
     """
     prefix = files.resolve(path, model.name)
     if files.state_of(prefix) is None:
         return _resume_weights(path, model, device, graph)
     parameters, accumulators, state = files.load(prefix)
     rule = partial(weights.finetune, called=prefix)
-    if weights.load_into(rule, device, graph, model, parameters).reinitialised:
+    report = weights.load_into(rule, device, graph, model, parameters)
+    if report.reinitialised:
         log.warning("--resume '%s': another number of classes, so this is a fine-tune from epoch 0", path)
-        return None
+        return None, report
     wanted = graph.accumulators()
     device.set({name: accumulators[name] for name in wanted if name in accumulators})
     _warn_missing(prefix, wanted, [name for name in wanted if name not in accumulators])
@@ -68,18 +72,18 @@ def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: i
             "the continuation is not exact, since the checkpoint was made with other settings: %s", "; ".join(changed)
         )
     meter = {name.removeprefix(METER): value for name, value in accumulators.items() if name.startswith(METER)}
-    return Resumed(prefix, state, meter)
+    return Resumed(prefix, state, meter), report
 
 
 def _resume_weights(path, model, device, graph):
     """Continue a checkpoint of the first-generation zoo, which has no JSON, or else fine-tune weights."""
-    reinitialised = weights.load_into(weights.finetune, device, graph, model, path).reinitialised
+    report = weights.load_into(weights.finetune, device, graph, model, path)
     wanted = {name: value.shape for name, value in device.get(graph.accumulators()).items()}
-    local = not (addresses.is_remote(path) or reinitialised)
+    local = not (addresses.is_remote(path) or report.reinitialised)
     old = fluid.read(path, wanted) if local else None
     if old is None:
         log.warning("--resume '%s' holds weights only: starting a fine-tune at epoch 0 with a new optimizer", path)
-        return None
+        return None, report
     device.set(old.accumulators)
     log.info(
         "'%s' is of the old zoo: took %d of %d tensors of the optimizer, and epoch %d %s",
@@ -89,7 +93,7 @@ def _resume_weights(path, model, device, graph):
         old.epoch or 0,
         "because its name tells none" if old.epoch is None else "from its name",
     )
-    return Resumed(path, {"epoch": old.epoch or 0, "batch": 0, "best": None, "history": []}, {})
+    return Resumed(path, {"epoch": old.epoch or 0, "batch": 0, "best": None, "history": []}, {}), report
 
 
 def _warn_missing(prefix, wanted, missing):

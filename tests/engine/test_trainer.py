@@ -16,7 +16,7 @@ from engine.trainer import Trainer
 from support import tiny
 from utils.errors import ConfigError, TrainingError
 
-SPEED = ("data_share", "samples_per_second", "seconds_per_step")
+SPEED = ("data_share", "samples_per_second", "seconds_per_step", "seconds")
 
 
 @pytest.fixture(scope="module")

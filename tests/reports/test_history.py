@@ -26,8 +26,8 @@ def read(folder):
 
 def test_a_row_an_epoch_in_order(tmp_path):
     journal = Journal(tmp_path, "TSN")
-    journal.start(0)
-    history = [row(0), row(1, valid_loss=2.0, valid_top1=70.0, lr=0.1)]
+    journal.start(0, [])
+    history = [row(0), row(1, valid_loss=2.0, valid_top1=70.0, learning_rate=0.1)]
     for count in (1, 2):
         journal.epoch(history[:count], BEST)
     rows = tables.read_csv(tmp_path / "TSN_results.csv")
@@ -42,13 +42,13 @@ def test_a_row_an_epoch_in_order(tmp_path):
 def test_resuming_continues_without_a_gap_or_a_double_line(tmp_path):
     """Regression: a killed run has logged steps that its last checkpoint does not know, and half a line."""
     journal = Journal(tmp_path, "TSN")
-    journal.start(0)
+    journal.start(0, [])
     for step in range(7):
         journal.line(line(step))
     with open(tmp_path / "TSN_log.jsonl", "a", encoding="utf-8") as file:
         file.write('{"epoch": 1, "st')
     journal = Journal(tmp_path, "TSN")
-    journal.start(4)
+    journal.start(4, [])
     for step in range(4, 9):
         journal.line(line(step))
     assert [each["step"] for each in read(tmp_path)] == list(range(9))
@@ -57,14 +57,14 @@ def test_resuming_continues_without_a_gap_or_a_double_line(tmp_path):
 def test_a_new_training_starts_a_new_file(tmp_path):
     (tmp_path / "TSN_log.jsonl").write_text('{"step": 0}\n', encoding="utf-8")
     journal = Journal(tmp_path, "TSN")
-    journal.start(0)
+    journal.start(0, [])
     assert read(tmp_path) == []
 
 
 @pytest.mark.parametrize("junk", ["[1]\n", "\x00\n", '{"step": "1"}\n', "[" * 5000 + "\n"])
 def test_lines_of_others_are_dropped(tmp_path, junk):
     (tmp_path / "TSN_log.jsonl").write_text('{"step": 0}\n' + junk, encoding="utf-8")
-    Journal(tmp_path, "TSN").start(3)
+    Journal(tmp_path, "TSN").start(3, [])
     assert read(tmp_path) == [{"step": 0}]
 
 
@@ -73,7 +73,7 @@ def test_a_folder_that_is_gone_ends_nothing_and_is_said_once(tmp_path):
     (tmp_path / "file").write_text("")
     handler.emit = lambda record: said.append(record.getMessage())
     logging.getLogger("zoo").addHandler(handler)
-    journal.start(0)
+    journal.start(0, [])
     for step in range(3):
         journal.line(line(step))
     journal.epoch([row(0, valid_top1=1.0)], None)
@@ -92,7 +92,7 @@ def test_tensorboard_reads_what_was_written(tmp_path):
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for first, until in ((0, 6), (4, 8)):  # the second run resumes after step 4
         journal = Journal(tmp_path / "run", "TSN", tmp_path / "board")
-        journal.start(first)
+        journal.start(first, [])
         for step in range(first, until):
             journal.line(line(step))
         journal.epoch([row(0, step=until, valid_top1=70.0)], BEST)
@@ -107,7 +107,7 @@ def test_tensorboard_reads_what_was_written(tmp_path):
 def test_visualdl_reads_what_was_written(tmp_path):
     visualdl = pytest.importorskip("visualdl")
     journal = Journal(tmp_path / "run", "TSN", tmp_path / "board")
-    journal.start(0)
+    journal.start(0, [])
     journal.line(line(3))
     journal.close()
     (file,) = (tmp_path / "board" / "visualdl").iterdir()

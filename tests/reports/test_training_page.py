@@ -8,7 +8,7 @@ from reports.pages import page, training
 from support import pages, tiny
 
 HISTORY = [
-    {"epoch": i, "loss": 2.0 - i, "top1": 30.0 + i, "lr": 0.1, "valid_loss": 2.5 - i, "valid_top1": 40.0 + i}
+    {"epoch": i, "loss": 2.0 - i, "top1": 30.0 + i, "learning_rate": 0.1, "valid_loss": 2.5 - i, "valid_top1": 40.0 + i}
     for i in range(2)
 ]
 BEST = {"key": "valid_top1", "value": 41.0, "epoch": 1}
