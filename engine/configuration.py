@@ -11,6 +11,7 @@ from models import MODELS, find
 from storage import addresses
 from storage.files import parse_json
 from utils.config import reading as configs
+from utils.config.differences import differences
 from utils.errors import ConfigError, ObjectError, nearest
 
 log = logging.getLogger("zoo")
@@ -139,6 +140,12 @@ def _without_configuration(weights):
     if not addresses.in_bucket(weights):
         formats.found(released.fetch(weights))
     return f"'{weights}' does not say (checkpoints of this zoo do); "
+
+
+def changed_keys(config):
+    """[(SECTION.key, value of the recipe, value here)] of what differs from the shipped recipe of the model."""
+    shipped = SHIPPED / f"{find(config.MODEL.name).slug}.yaml"
+    return differences(config, read_config(shipped) if shipped.is_file() else {})
 
 
 def choose_gpu(use_gpu):

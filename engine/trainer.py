@@ -19,7 +19,7 @@ from datareader import READERS, loader_for
 from datareader.clips.balance import balanced
 from engine import bad_samples
 from engine.checkpoints.manager import CheckpointManager, best_of
-from engine.checkpoints.resume import read_start
+from engine.checkpoints.resume import frozen, read_start
 from engine.configuration import class_names
 from engine.distributed.group import Group
 from engine.distributed.launch import divisible
@@ -100,7 +100,7 @@ class Trainer:
         pieces = config.TRAIN.accumulate_steps
         self.graph = Graph(self.model, training=True, group=self.group, pieces=pieces, amp=amp, use_gpu=use_gpu)
         self.stepper = Stepper(self.device, self.graph)
-        self.loaded = self._check_prefixes()
+        self.loaded = frozen(self.model, list(self.graph.parameters))
         self.checkpoints = CheckpointManager(self.save_dir, self.model.name, keep_checkpoints, self.stepper, self.group)
         total = config.TRAIN.epoch * len(self.loader)
         self.meter = Meter(self.new_metric, self.group, config.TRAIN.batch_size, total, log_interval)
@@ -108,22 +108,6 @@ class Trainer:
         self.best, self.extractor = None, None
         self.history = []
         self.report = TrainingReport(self, log_dir, pages)
-
-    def _check_prefixes(self):
-        """[what is frozen], also logged. Raises ConfigError for a prefix of TRAIN.freeze or lr_multipliers that no parameter has."""
-        names = list(self.graph.parameters)
-        tuning = self.model.tuning()
-        unused = tuning.unused(names)
-        if unused:
-            raise ConfigError(
-                f"TRAIN.freeze or TRAIN.lr_multipliers '{unused[0]}': no {self.model.name} parameter name starts with this; "
-                f"names are {', '.join(names[:3])}, ...; `python -m engine.weights inspect` lists those of a file"
-            )
-        frozen = [name for name in names if tuning.rate(name) == 0]
-        said = f"frozen: {len(frozen)} of {len(names)} tensors stay as they are"
-        if frozen:
-            log.info("%s", said)
-        return [said] if frozen else []
 
     @property
     def step(self) -> int:

@@ -26,7 +26,9 @@ class Dashboard:
     def start(self, step: int) -> None:
         """Open the files. TensorBoard hides what an earlier run wrote for steps after `step`; VisualDL shows both."""
         try:
-            self.writers = [self.module.SummaryWriter(str(self.folder), purge_step=step or None)]
+            self.writers = [
+                self.module.SummaryWriter(str(self.folder), purge_step=step or None, filename_suffix=f".{step}")
+            ]
         except OSError as error:
             raise ConfigError(f"--log_dir '{self.folder}' cannot be written to ({error.strerror or error})") from error
         try:

@@ -11,8 +11,9 @@ from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.weights import load as weights
 from storage import addresses
+from utils.errors import ConfigError
 
-__all__ = ["METER", "Resumed", "read_start", "resume"]
+__all__ = ["METER", "Resumed", "frozen", "read_start", "resume"]
 
 log = logging.getLogger("zoo")
 
@@ -25,6 +26,25 @@ class Resumed(NamedTuple):
     prefix: str
     state: dict
     meter: dict[str, np.ndarray]
+
+
+def frozen(model, names: list[str]) -> list[str]:
+    """Log and return a line on the parameters, of these `names`, that are not trained; none where all are.
+
+    Raises ConfigError for a prefix of TRAIN.freeze or lr_multipliers that no parameter has."""
+    tuning = model.tuning()
+    unused = tuning.unused(names)
+    if unused:
+        raise ConfigError(
+            f"TRAIN.freeze or TRAIN.lr_multipliers '{unused[0]}': no {model.name} parameter name starts with this; "
+            f"names are {', '.join(names[:3])}, ...; `python -m engine.weights inspect` lists those of a file"
+        )
+    count = sum(tuning.rate(name) == 0 for name in names)
+    if not count:
+        return []
+    said = f"frozen: {count} of {len(names)} tensors stay as they are"
+    log.info("%s", said)
+    return [said]
 
 
 def read_start(pretrain, source, model, device: Device, graph: Graph, config, steps_per_epoch: int) -> tuple:

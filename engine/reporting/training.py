@@ -5,13 +5,12 @@ import logging
 import numpy as np
 import paddle
 
+from engine.configuration import changed_keys
 from engine.reporting.testing import unreadable
-from models import find
 from reports import REPORTS, tables
 from reports.history import Journal
 from reports.pages import evaluation, page, training
 from storage import addresses
-from utils.config.differences import differences
 
 log = logging.getLogger("zoo")
 
@@ -116,7 +115,7 @@ class TrainingReport:
             self._read_best(),
             samples,
             trainer.loaded,
-            differences(config, find(trainer.model.name).slug),
+            changed_keys(config),
         )
         facts = page.Facts(command=page.command(), protocol=page.protocol(config, "train"))
         return training.write(trainer.save_dir, found, facts)

@@ -1,5 +1,6 @@
 """N epochs equal k epochs, a death or an interruption at any moment, and the rest: bit for bit on a CPU."""
 
+import json
 import pickle
 import re
 import signal
@@ -7,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 
+from reports import tables
 from support import drivers, tiny
 
 
@@ -57,6 +59,13 @@ def assert_same(one, other):
             np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
+def assert_each_once(save_dir):
+    """Each epoch is one row of results.csv, each step one line of log.jsonl, in order."""
+    assert [row["epoch"] for row in tables.read_csv(save_dir / "TINYNET_results.csv")] == ["0", "1", "2"]
+    lines = (save_dir / "TINYNET_log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(12))
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
     save_dir = tmp_path_factory.mktemp("uninterrupted")
@@ -73,6 +82,7 @@ def test_kill_and_resume(data, uninterrupted, tmp_path):
     output = finish(drivers.start(*words(data, tmp_path, f"--resume={tmp_path / 'TINYNET_latest'}")))
     assert "epoch 1, batch 0" in output
     assert_same(uninterrupted, tmp_path)
+    assert_each_once(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*epoch*.json")) == [
         "TINYNET_epoch1.json",
         "TINYNET_epoch2.json",
@@ -88,6 +98,7 @@ def test_interrupt_saves_in_mid_epoch_and_resumes_there(data, uninterrupted, tmp
     output = finish(drivers.start(*words(data, tmp_path, f"--resume={tmp_path}")))
     assert re.search(r"resumed .*epoch 1, batch [1-9]", output)
     assert_same(uninterrupted, tmp_path)
+    assert_each_once(tmp_path)
 
 
 def test_a_changed_setting_is_reported(data, uninterrupted, tmp_path, capsys):

@@ -1,24 +1,25 @@
-"""What a configuration has that the shipped recipe of its model has not."""
+"""What a configuration has that its recipe has not."""
 
 from typing import Any
 
-from utils.config.reading import SHIPPED, read
-from utils.errors import public
+from utils.config.reading import Layer
+from utils.config.schema import Config
+from utils.errors import redact_urls
 
 
-def differences(config, slug: str) -> list[tuple[str, Any, Any]]:
+def differences(config: Config, recipe: Layer) -> list[tuple[str, Any, Any]]:
     """[(SECTION.key, value of the recipe, value here)] of a validated configuration, in the order of its keys.
 
-    slug: name of the recipe, such as "tsn". The recipe's missing keys have their defaults. Secrets in addresses are hidden.
+    recipe: {section: {key: value}}; keys that it lacks have their defaults. Secrets in addresses are hidden.
     """
-    recipe = type(config).model_validate(read(SHIPPED / f"{slug}.yaml")).model_dump()
+    base = type(config).model_validate(recipe).model_dump()
     return [
-        (f"{section}.{key}", _shown(recipe[section][key]), _shown(value))
+        (f"{section}.{key}", _shown(base[section][key]), _shown(value))
         for section, keys in config.model_dump().items()
         for key, value in keys.items()
-        if recipe[section][key] != value
+        if base[section][key] != value and (section, key) != ("MODEL", "name")
     ]
 
 
 def _shown(value):
-    return public(value) if isinstance(value, str) else value
+    return redact_urls(value) if isinstance(value, str) else value
