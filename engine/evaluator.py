@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from datareader import READERS, loader_for
 from engine import bad_samples, views
+from engine.configuration import class_names
 from engine.distributed.group import Group
 from engine.graph.device import Device
 from engine.graph.program import Graph
