@@ -137,8 +137,11 @@ def arguments(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+DEFAULTS = (signal.default_int_handler, signal.SIG_DFL)
+
+
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
-    """Run a driver's `main(argv)` and exit with its status: 0 done, 1 some samples failed, 2 error, 130 interrupted."""
+    """Run a driver's `main(argv)` and exit with its status: 0 done, 1 some samples failed, 2 error, 130 interrupted, 143 terminated."""
     runtime.apply()
     fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
@@ -157,9 +160,11 @@ def _status(main, argv, output):
     """The exit status of `main(argv)`; errors become one line on standard error."""
     try:
         return _interruptible(main, argv) or 0
-    except KeyboardInterrupt:
-        print("interrupted; only files logged above were written", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        number = error.args[0] if error.args and error.args[0] in signal.valid_signals() else signal.SIGINT
+        verb = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+        print(f"{verb}; only files logged above were written", file=sys.stderr)
+        return 128 + number
     except BrokenPipeError:  # `| head` has seen enough
         output.drop()
     except (ZooError, OSError, MemoryError) as error:
@@ -170,27 +175,33 @@ def _status(main, argv, output):
 
 
 def _interruptible(main, argv):
-    """`main(argv)`. After Ctrl-C it raises KeyboardInterrupt, also where compiled code has turned that into an error of its own:
-    Paddle raises ImportError while it is loaded, and SystemError while a graph is built."""
-    interrupted = threading.Event()
+    """`main(argv)`. After Ctrl-C, SIGTERM or SIGHUP it raises KeyboardInterrupt, with the signal's number as its argument.
+
+    Also where compiled code has turned that into an error of its own: Paddle raises ImportError while it is loaded, and
+    SystemError while a graph is built. Signals that are ignored (nohup, a script's background jobs) stay ignored.
+    """
+    received = []
 
     def interrupt(number, frame):
-        interrupted.set()
-        raise KeyboardInterrupt
+        received.append(number)
+        raise KeyboardInterrupt(number)
 
-    before = signal.getsignal(signal.SIGINT)
-    default = before is signal.default_int_handler  # not ignored, as in a script's background jobs
-    if not default or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         return main(argv)
-    signal.signal(signal.SIGINT, interrupt)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: handler for number, handler in before.items() if handler in DEFAULTS}
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         return main(argv)
     except Exception as error:
-        if interrupted.is_set():
-            raise KeyboardInterrupt from error
+        if received:
+            raise KeyboardInterrupt(*received) from error
         raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _sentence(error):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import threading
 
 import paddle
@@ -13,6 +14,16 @@ PIR = int(paddle.__version__.split(".")[0]) >= 3
 ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"  # environment variable of oneDNN; its older name is DNNL_MAX_CPU_ISA
 ISA_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
 
+
+def _restore_signals():
+    """Give SIGTERM back to the handler that Python knows: Paddle replaced it when it was imported, to print a dump."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        paddle.disable_signal_handler()
+        signal.signal(signal.SIGTERM, handler)
+
+
+_restore_signals()
 _process = threading.RLock()  # Paddle's current program, names, scope and flags belong to the process, not to a thread
 
 

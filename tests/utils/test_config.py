@@ -100,6 +100,44 @@ def test_a_key_that_stands_twice_is_an_error(tmp_path):
         configure("TSN", write(tmp_path, "TRAIN:\n  epoch: 2\n  epoch: 3\n"))
 
 
+@pytest.mark.parametrize(
+    "name, text", [("a.yaml", "TRAIN: {epoch: 2}\ntrain: {batch_size: 3}\n"), ("a.txt", "[TRAIN]\nepoch=2\n[train]\n")]
+)
+def test_a_section_in_two_spellings_is_an_error(tmp_path, name, text):
+    """The last one used to win, and the keys of the first were lost."""
+    with pytest.raises(ConfigError, match="the section 'TRAIN' stands there twice, in other letters; keep one"):
+        configure("TSN", write(tmp_path, text, name))
+
+
+def test_keys_that_are_lists(tmp_path):
+    with pytest.raises(ConfigError, match="line 2: a list or mapping stands where a key is expected"):
+        configure("TSN", write(tmp_path, "TRAIN:\n  ? [a, b]\n  : 1\n"))
+    with pytest.raises(ConfigError, match="TRAIN.lr_multipliers = '{.1.: 0.1}': expected names with a value each"):
+        configure("TSN", None, {"TRAIN.lr_multipliers": "{[1]: 0.1}"})
+
+
+@pytest.mark.parametrize("name, line", [("a.yaml", "  k{}: 1"), ("a.txt", "k{} = 1")])
+def test_many_keys_take_no_time_and_no_screens(tmp_path, name, line):
+    """60,000 unknown keys took half a minute, most of it to look for the nearest known one of each."""
+    head = "MODEL:" if name.endswith("yaml") else "[MODEL]"
+    text = "\n".join([head, *(line.format(i) for i in range(4000))])
+    with pytest.raises(ConfigError, match="unknown key in MODEL 'k0'.*; and 3990 more") as caught:
+        configure("TSN", write(tmp_path, text, name))
+    assert len(str(caught.value)) < 10_000
+    with pytest.raises(ConfigError, match="a.*' is larger than 1 MiB"):
+        configure("TSN", write(tmp_path, text * 40, name))
+
+
+@pytest.mark.parametrize(
+    "name, text", [("a.yaml", 'TRAIN: {filelist: "a\\0b"}\n'), ("a.txt", "[TRAIN]\nfilelist = a\0b\n")]
+)
+def test_no_value_holds_a_nul(tmp_path, name, text):
+    with pytest.raises(ConfigError, match="TRAIN.filelist.*holds a NUL character, which no path or name may"):
+        configure("TSN", write(tmp_path, text, name))
+    with pytest.raises(ConfigError, match="holds a NUL character"):
+        configure("TSN", None, {"TRAIN.freeze": ["a\0b"]})
+
+
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
     assert configure("TSN", write(tmp_path, "\ufeff[TRAIN]\nepoch = 3\n", "old.txt"))[1].TRAIN.epoch == 3
 

@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
+from support.goldens import ROOT
 from utils import cli
 
 
@@ -22,6 +25,26 @@ def test_an_interrupt_that_compiled_code_reports_as_its_own_error(capsys):
         cli.run(main, [])
     assert stop.value.code == 130 and capsys.readouterr().err.startswith("interrupted; ")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+PROGRAM = """
+import os, signal, sys
+from utils import cli
+
+def main(argv):
+    import engine.graph.compat  # Paddle, whose import takes SIGTERM over
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+
+cli.run(main, [])
+"""
+
+
+def test_sigterm_is_one_sentence_and_not_a_dump_of_paddle():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stderr.splitlines()[-1] == "stopped by SIGTERM; only files logged above were written"
+    assert "FatalError" not in done.stdout + done.stderr
 
 
 def test_an_error_without_an_interrupt_stays_one():

@@ -4,9 +4,9 @@ Sections are MODEL, TRAIN, VALID, TEST and INFER, as in the first-generation zoo
 its `settings` names; a model with keys of its own subclasses the section that gains them.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 MODES = ("train", "valid", "test", "infer")
 
@@ -26,6 +26,15 @@ class Section(BaseModel):
         "trainer_id": "the process's number comes from the launcher",
     }
     renamed: ClassVar[dict] = {}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_nul(cls, value: Any) -> Any:
+        """The operating system cannot be given a path with a NUL."""
+        inside = value if isinstance(value, list | dict) else [value]
+        if any(isinstance(each, str) and "\0" in each for each in inside):
+            raise ValueError("it holds a NUL character, which no path or name may; write it again")
+        return value
 
 
 class ModelSection(Section):
@@ -76,7 +85,7 @@ class ReadSection(Section):
     )
 
     @property
-    def views(self):
+    def views(self) -> int:
         """Rows of the graph per sample: a video may be looked at several times, its scores are averaged."""
         return 1
 
@@ -86,6 +95,6 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    def section(self, mode):
+    def section(self, mode: str) -> Section:
         """The section of a mode: train, valid, test or infer."""
         return getattr(self, mode.upper())
