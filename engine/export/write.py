@@ -6,6 +6,7 @@ The batch norms behind convolutions are folded into the convolutions.
 import errno
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,8 @@ from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.predictor import LoadedModel
-from storage.files import replacing_folder
+from storage import addresses
+from storage.files import replacing_folder, writable_folder
 from utils.errors import ConfigError, DataError, WeightsError
 
 log = logging.getLogger("zoo")
@@ -47,9 +49,15 @@ def export(
     form: "paddle" or "onnx"
     interface: "uint8" (what readers deliver) or "float" (what the network takes)
     clips: paths to compare the answers on; default: random numbers
-    An earlier export in `folder` is replaced when the new one is whole and answers alike.
-    Raises ConfigError, DataError, WeightsError.
+    An earlier export in `folder` is replaced when the new one is whole and answers alike; to an address it is uploaded.
+    Raises ConfigError, DataError, WeightsError, RemoteError.
     """
+    if addresses.is_remote(folder):
+        writable_folder(folder, "--save_dir")
+        staged = addresses.staging(str(folder))
+        difference = export(trained, staged, form, interface, clips)
+        _upload(staged, str(folder))
+        return difference
     folder = Path(folder).resolve()  # of a link, what it points to
     _check_target(folder)
     if form == "onnx":
@@ -168,6 +176,14 @@ def _read(trained, paths):
     for reason in loader.bad.values():
         log.warning("not compared: %s", reason)
     return feeds
+
+
+def _upload(folder, address):
+    """Upload an exported model. The sidecar goes first and comes last: without it, the rest is no exported model."""
+    addresses.remove(addresses.join(address, sidecar.FILE))
+    for file in sorted(folder.iterdir(), key=lambda file: file.name == sidecar.FILE):
+        addresses.publish(file, addresses.join(address, file.name))
+    shutil.rmtree(folder)
 
 
 def _check_target(folder):

@@ -78,6 +78,29 @@ def test_clips_checkpoint_and_results_in_a_bucket(bucket, tmp_path, capsys, monk
     assert code == 0 and "classified 4 of 4" in output
 
 
+def test_an_exported_model_in_a_bucket(bucket, tmp_path, capsys, monkeypatch):
+    """It used to be written into a local folder called `s3:`."""
+    monkeypatch.chdir(tmp_path)
+    words = ["--model_name=TINYNET", *keys(bucket)]
+    code, output = drivers.status(
+        capsys, "train.py", "--pretrain=none", f"--save_dir={tmp_path / 'run'}", "--valid_interval=0", *words
+    )
+    assert code == 0, output
+    folder = bucket.url("exported")
+    code, output = drivers.status(
+        capsys, "export.py", f"--weights={tmp_path / 'run'}", f"--save_dir={folder}", "--model_name=TINYNET"
+    )
+    assert code == 0 and f"save inference model at {folder}" in output and not (tmp_path / "s3:").exists()
+    for name in bucket.names("exported"):
+        (tmp_path / "local").mkdir(exist_ok=True)
+        (tmp_path / "local" / name).write_bytes(bucket.read(f"exported/{name}"))
+    clip = tmp_path / "clips" / "clip 0 (é).mp4"
+    code, output = drivers.status(
+        capsys, "infer.py", f"--exported={tmp_path / 'local'}", f"--video_path={clip}", f"--save_dir={tmp_path / 'out'}"
+    )
+    assert code == 0 and "classified 1 of 1" in output
+
+
 def test_shards_resuming_and_scores_in_a_bucket(s3, tmp_path, capsys, monkeypatch):  # noqa: F811
     """With a cache that holds hardly anything, so that what is needed again is fetched again."""
     monkeypatch.setenv("ZOO_CACHE_GB", "0.00001")

@@ -2,6 +2,9 @@
 
 import hashlib
 import io
+import os
+import subprocess
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -13,6 +16,7 @@ from engine.weights import formats, released
 from engine.weights import load as weights
 from models import find
 from storage import transfer
+from support.goldens import ROOT
 from support.web import Server
 from utils.errors import ConfigError, WeightsError
 
@@ -205,6 +209,26 @@ def test_the_released_backbone_is_an_archive(folder, server, monkeypatch):
     with pytest.raises(WeightsError, match="would land outside the folder"):
         weights.read(str(path), model, {})
     assert visible(folder) == ["ResNet50_pretrained.tar.gz"] and not (folder.parent / "outside").exists()
+
+
+HOMELESS = """
+import os, sys
+os.environ.pop("HOME", None)
+from engine.weights import released
+from utils import cli
+
+os.setuid(54321)  # a user who is in no list
+
+cli.run(lambda argv: released.fetch(argv[0]), [sys.argv[1]])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can become nobody")
+@pytest.mark.parametrize("spec", ["http://127.0.0.1:9/w", "~/w"])
+def test_a_user_without_a_home_folder(spec):
+    done = subprocess.run([sys.executable, "-c", HOMELESS, spec], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "this user has no home folder; set the environment variable HOME" in done.stderr.splitlines()[-1]
 
 
 def test_released_weights_never_serve_another_class_count():
