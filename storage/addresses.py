@@ -1,11 +1,12 @@
 """Files that may be elsewhere: `s3://`, `gs://` and `http(s)://` addresses wherever a path can stand.
 
-with reading(path) as file:         a local file; of an address, its copy in the cache, safe from eviction inside the block
-join(folder, name)                  a Path, or an address as text
-publish(file, address)              upload
+with reading(path) as file:     a local file; of an address, its cached copy, kept from eviction inside the block
+join(folder, name)              a Path, or an address as text
+publish(file, address)          upload
 """
 
 import contextlib
+import errno
 import os
 import posixpath
 import re
@@ -72,7 +73,10 @@ def exists(path: Anywhere) -> bool:
 
 
 def files(path: Anywhere) -> list[Anywhere]:
-    """Addresses of the files at an address: of a folder those inside, sorted, else itself. Raises ObjectError, RemoteError."""
+    """Addresses of the files at an address: of a folder those inside, sorted, else itself.
+
+    Raises ObjectError, RemoteError.
+    """
     if transfer.scheme(path) in ("http", "https") and str(path).endswith("/"):
         raise ObjectError(
             path, "is a folder, and those are listed at s3:// and gs:// only; name files, or a list of them"
@@ -82,7 +86,10 @@ def files(path: Anywhere) -> list[Anywhere]:
 
 @contextlib.contextmanager
 def reading(path: Anywhere) -> Iterator[Path]:
-    """Give a local file with the content of a path or address. Raises ObjectError (a DataError), RemoteError, ConfigError."""
+    """Give a local file with the content of a path or address.
+
+    Raises ObjectError (a DataError), RemoteError, ConfigError.
+    """
     if not is_remote(path):
         path = Path(os.fsdecode(path))
         if path.exists() and not (path.is_file() or path.is_dir()):  # it might never end
@@ -93,9 +100,11 @@ def reading(path: Anywhere) -> Iterator[Path]:
         try:
             file = stack.enter_context(cache.cached(str(path)))
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # readers wait until other threads have closed theirs
+                raise ObjectError(path, f"cannot be fetched ({error.strerror})") from error
             raise ConfigError(
-                f"the cache '{cache.folder()}' cannot be written ({error.strerror or error}) for '{path}'; make room, or name "
-                "another folder with the environment variable ZOO_CACHE"
+                f"the cache '{cache.folder()}' cannot be written ({error.strerror or error}) for '{path}'; make "
+                "room, or name another folder with the environment variable ZOO_CACHE"
             ) from error
         yield file
 

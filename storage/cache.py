@@ -1,8 +1,8 @@
 """Local copies of remote objects, in a folder of bounded size; and downloads to a place of one's own.
 
-The folder (ZOO_CACHE, ~/.paddle/remote) holds up to ZOO_CACHE_GB (20) gigabytes, and what is in use. Each run asks once for
-each object whether it has changed. Threads and processes that want the same object fetch it once. Least recently used
-files are evicted first.
+The folder (ZOO_CACHE, ~/.paddle/remote) holds up to ZOO_CACHE_GB (20) gigabytes, and what is in use. Each run asks
+once for each object whether it has changed. Threads and processes that want the same object fetch it once. Least
+recently used files are evicted first.
 """
 
 import contextlib
@@ -64,7 +64,10 @@ def forget(address: str | None = None) -> None:
 
 @contextlib.contextmanager
 def cached(address: str) -> Iterator[Path]:
-    """Give the local copy of an object, kept from eviction inside the block. Raises ObjectError, RemoteError, OSError."""
+    """Give the local copy of an object, kept from eviction inside the block.
+
+    Raises ObjectError, RemoteError, OSError.
+    """
     about = facts(address)
     if about.folder:
         raise ObjectError(address, "is a folder; expected a file")
@@ -86,10 +89,12 @@ def cached(address: str) -> Iterator[Path]:
 
 
 def download(address: str, target: Path, size: int | None = None, lock: Path | None = None, sha256: str = "") -> int:
-    """Fetch an object to the path `target`, which appears when it is whole. Returns the bytes fetched, 0 if it is there.
+    """Fetch an object to the path `target`, which appears when it is whole.
 
-    Beside it lie `<target>.part`, which a later call continues, and the file `lock`, for threads and processes that want
-    the same. `sha256` is checked of what is there, too. Raises ObjectError, RemoteError, OSError.
+    Returns the number of bytes fetched, 0 if the file is there already.
+
+    Beside it lie `<target>.part`, which a later call continues, and the file `lock`, for threads and processes that
+    want the same. `sha256` is checked of what is there, too. Raises ObjectError, RemoteError, OSError.
     """
     part = target.with_name(f"{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -60,9 +60,10 @@ def parse_json(text: str) -> Any:
 def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
     """Give a path to write a file or folder at; it takes the name `path` when the block ends without an error.
 
-    The path lies in a new folder beside `path` that is only ours: nobody can guess it, or put a link there. A file named
-    `path` is replaced, a folder only if it is empty. A file for an address is uploaded. `durable`: the file is on the disk
-    before it takes its name, so that a power cut leaves the old or the new one. Raises OSError, RemoteError.
+    The path lies in a new folder beside `path` that is only ours: nobody can guess it, or put a link there. A file
+    named `path` is replaced, a folder only if it is empty. A file for an address is uploaded. `durable`: the file is
+    on the disk before it takes its name, so that a power cut leaves the old or the new one. Raises OSError,
+    RemoteError.
     """
     if addresses.is_remote(path):
         target = addresses.staging(path)
@@ -103,7 +104,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
 
 
 def set_aside(path: Path) -> Path | None:
-    """Where the former content of a folder is, if a process was killed while it was replaced and the folder is not there."""
+    """Where the former content of a folder is, if a process was killed just while it was replaced; else None."""
     if path.exists() or not path.parent.is_dir():
         return None
     return next(path.parent.glob(f".{glob.escape(path.name[:60])}.*/{ASIDE}"), None)

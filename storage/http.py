@@ -1,8 +1,8 @@
 """http and https, on urllib: it honours http_proxy and its like, and a broken connection can go on where it stopped.
 
-What is resumed is the same file: a part is continued only with the ETag or the date of its first answer (If-Range), else
-fetched anew. A server cannot hold us up: a watch closes connections that stay below a speed or last too long. Answers
-that are no files (web pages, fewer bytes than announced, more than ZOO_REMOTE_MAX_GB) are errors.
+What is resumed is the same file: a part is continued only with the ETag or the date of its first answer (If-Range),
+else fetched anew. A server cannot hold us up: a watch closes connections that stay below a speed or last too long.
+Answers that are no files (web pages, fewer bytes than announced, more than ZOO_REMOTE_MAX_GB) are errors.
 """
 
 import contextlib

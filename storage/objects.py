@@ -1,4 +1,7 @@
-"""s3 and gs, on fsspec. Its backends would try again by rules of their own; they are told not to (storage/transfer.py does)."""
+"""s3 and gs, on fsspec.
+
+Retries of its backends are switched off, because storage/transfer.py retries.
+"""
 
 import functools
 import importlib.util
@@ -52,7 +55,10 @@ def facts(address: str) -> Facts:
 
 
 def get(address: str, part: Path, size: int) -> None:
-    """Append to the file `part` what it lacks of an object of `size` bytes. Raises as `facts`, or OSError of the disk."""
+    """Append to the file `part` what it lacks of an object of `size` bytes.
+
+    Raises as `facts`, or OSError of the disk.
+    """
     limits.check_size(address, size)
     done = part.stat().st_size if part.exists() else 0
     with limits.open_part(part, append=done > 0) as file, limits.bar(part, done, size) as bar:
@@ -92,10 +98,12 @@ def under(address: str) -> list[str]:
 
 
 def _ask(address: str, done: str, method: str, *arguments: Any, size: float = SMALL, **named: Any) -> Any:
-    """The result of a method of fsspec's file system, which may take the time that `size` bytes take at the lowest speed.
+    """The result of a method of fsspec's file system.
 
-    Its backends raise what their libraries raise (botocore, aiohttp, google), and much of it is no OSError. `done` is what
-    was to be done with the object, for messages.
+    It may take as long as `size` bytes take at the lowest speed.
+
+    Its backends raise what their libraries raise (botocore, aiohttp, google), and much of it is no OSError. `done` is
+    what was to be done with the object, for messages.
     """
     system = _system(address)
     import fsspec.asyn
@@ -118,7 +126,10 @@ def _system(address):
 
 
 def _translated(address, done, error, seconds):
-    """ObjectError: the object was refused. RemoteError: credentials unusable. Else ConnectionError: another try may help."""
+    """The error to raise: ObjectError if the object was refused, RemoteError if the credentials are unusable.
+
+    Any other is a ConnectionError or TimeoutError, for which another try may help.
+    """
     if isinstance(error, FileNotFoundError | IsADirectoryError):
         return ObjectError(address, f"cannot be {done} (no such object); check the address")
     if isinstance(error, PermissionError):
@@ -128,8 +139,9 @@ def _translated(address, done, error, seconds):
         )
     if type(error).__name__ in UNUSABLE:
         return RemoteError(
-            f"'{address}' cannot be {done} ({error}); set up the credentials as the storage's own tools want them, for s3 "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws, and AWS_ENDPOINT_URL for a server other than Amazon's"
+            f"'{address}' cannot be {done} ({error}); set up the credentials as the storage's own tools want "
+            "them, for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws, and AWS_ENDPOINT_URL for a server "
+            "other than Amazon's"
         )
     if type(error).__name__ == "FSTimeoutError":
         return TimeoutError(f"no answer within {seconds:.0f} s (ZOO_REMOTE_MIN_KBS)")

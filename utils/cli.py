@@ -141,7 +141,10 @@ DEFAULTS = (signal.default_int_handler, signal.SIG_DFL)
 
 
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
-    """Run a driver's `main(argv)` and exit with its status: 0 done, 1 some samples failed, 2 error, 130 interrupted, 143 terminated."""
+    """Run a program's `main(argv)` and exit with its status.
+
+    0: done, 1: some samples failed, 2: error, 130: interrupted (Ctrl-C), 143: terminated (SIGTERM).
+    """
     runtime.apply()
     fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
@@ -175,7 +178,7 @@ def _status(main, argv, output):
 
 
 def _interruptible(main, argv):
-    """`main(argv)`. After Ctrl-C, SIGTERM or SIGHUP it raises KeyboardInterrupt, with the signal's number as its argument.
+    """`main(argv)`, which after Ctrl-C, SIGTERM or SIGHUP raises KeyboardInterrupt with the signal's number.
 
     Also where compiled code has turned that into an error of its own: Paddle raises ImportError while it is loaded, and
     SystemError while a graph is built. Signals that are ignored (nohup, a script's background jobs) stay ignored.

@@ -34,7 +34,10 @@ class ObjectError(DataError):
 
 
 class RemoteError(ZooError):
-    """The server cannot be reached or the credentials are unusable. Not the object's fault, so no sample is skipped for it."""
+    """The server cannot be reached or the credentials are unusable.
+
+    Not the object's fault, so no sample is skipped for it.
+    """
 
 
 class ResourceError(ZooError):

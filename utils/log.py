@@ -32,7 +32,7 @@ def shortened(message: str) -> str:
 
 
 class Guarded:
-    """A standard stream that may fail (its reader has gone, its disk is full): work goes on, what is printed is dropped.
+    """A standard stream that may fail, because its reader has gone or its disk is full: work goes on without it.
 
     A broken pipe is raised once, for `print` outside the log: `program | head` has seen enough.
     """

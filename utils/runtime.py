@@ -1,9 +1,9 @@
 """Process settings that make Paddle fast on a CPU. Main programs `apply` them before Paddle is imported.
 
-A library must not change its host's environment, memory allocator or warnings, so importing this module changes nothing.
-Measured on two cores: a forward pass of ResNet-50 takes 1.9 s with one thread and MKL's default path, and 0.63 s with
-these settings. Keeping freed memory makes a training step of TSN a fifth shorter and its peak memory a quarter smaller
-(docs/benchmarks.md).
+A library must not change its host's environment, memory allocator or warnings, so importing this module changes
+nothing. Measured on two cores: a forward pass of ResNet-50 takes 1.9 s with one thread and MKL's default path, and
+0.63 s with these settings. Keeping freed memory makes a training step of TSN a fifth shorter and its peak memory a
+quarter smaller (docs/benchmarks.md).
 """
 
 import contextlib
@@ -32,7 +32,10 @@ def cores() -> int:
 
 
 def threads() -> int:
-    """Number of threads of the outermost parallel loops, as OMP_NUM_THREADS says ("4,2" gives 4); default: all cores."""
+    """Number of threads of the outermost parallel loops, as OMP_NUM_THREADS says ("4,2" gives 4).
+
+    Default: all cores.
+    """
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(first) if first.isdecimal() and int(first) > 0 else cores()
 
@@ -58,7 +61,8 @@ def apply() -> None:
 def _keep_freed_memory():
     """Tell glibc's malloc to reuse large blocks, and to keep all of them in one heap.
 
-    By default it returns each tensor's memory to the system, which must then map and clear the pages again in the next step.
+    By default it returns each tensor's memory to the system, which must then map and clear the pages again in the next
+    step.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # not glibc
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,7 +1,7 @@
 """Unpacking tar and zip files from strangers: regular files under relative names only, at a bounded cost.
 
-An archive of a few kilobytes can claim gigabytes: as content, as a name in a header, as zeros after its end. What counts is
-how much was really unpacked of it, and no more than that is ever read at once.
+An archive of a few kilobytes can claim gigabytes: as content, as a name in a header, as zeros after its end. What
+counts is how much was really unpacked of it, and no more than that is ever read at once.
 """
 
 import bz2
@@ -28,7 +28,8 @@ LZMA_MEMORY = 256 << 20
 _CHUNK = 1 << 20
 _COMPRESSED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open), (b"\x5d\0\0", lzma.open))
 
-# What Python's tar and zip readers raise on damaged files: RuntimeError for a password, ValueError for impossible offsets.
+# What Python's tar and zip readers raise on damaged files: RuntimeError for a password, ValueError for impossible
+# offsets.
 BROKEN = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -46,7 +47,10 @@ BROKEN = (
 
 @contextlib.contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """Unpack the archive `path` into a temporary folder, which lives as long as the block. Raises WeightsError, OSError."""
+    """Unpack the archive `path` into a temporary folder, which lives as long as the block.
+
+    Raises WeightsError, OSError.
+    """
     with tempfile.TemporaryDirectory(prefix="weights-") as folder:
         try:
             with contextlib.closing(_members(path)) as members:
@@ -116,8 +120,8 @@ class _Bounded:
     def _check(self, position):
         if position > self.most + MAX_HEADER:
             raise WeightsError(
-                f"'{self.path}': refused: it unpacks to more than {MAX_BYTES >> 30} GiB, or to more than {MAX_RATIO} times "
-                "its size"
+                f"'{self.path}': refused: it unpacks to more than {MAX_BYTES >> 30} GiB, or to more than "
+                f"{MAX_RATIO} times its size"
             )
 
 
@@ -134,7 +138,10 @@ def _tar(path):
 
 
 def check_size(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse an open ZipFile that declares too much. Python reads no more of a member than declared. Raises WeightsError."""
+    """Refuse an open ZipFile that declares too much.
+
+    Python reads no more of a member than declared. Raises WeightsError.
+    """
     _check_bounds(path, len(archive.infolist()), sum(info.file_size for info in archive.infolist()))
 
 
@@ -189,8 +196,8 @@ def _copy(path, source, copy, size):
             copy.write(chunk)
         except OSError as error:
             raise WeightsError(
-                f"'{path}' cannot be unpacked into '{tempfile.gettempdir()}': {error.strerror}; make room there, or name "
-                "another folder with the environment variable TMPDIR"
+                f"'{path}' cannot be unpacked into '{tempfile.gettempdir()}': {error.strerror}; make room there, or "
+                "name another folder with the environment variable TMPDIR"
             ) from error
     return size
 

@@ -59,7 +59,8 @@ RESNET50 = Release(
 def fetch(spec: str | Path) -> Path:
     """The local path of weights given as a path or an address; `#sha256=<hex>` after an `http(s)://` one is checked.
 
-    What such an address holds is fetched once, and kept under its file name and a digest of the address. Raises WeightsError.
+    What such an address holds is fetched once, and kept under its file name and a digest of the address. Raises
+    WeightsError.
     """
     text = os.fspath(spec)
     parts = urllib.parse.urlsplit(text)

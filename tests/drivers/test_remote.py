@@ -1,4 +1,4 @@
-"""Training, testing and inferring where nothing but the program is local: lists, clips, checkpoints and results in a bucket."""
+"""Training, testing and inferring with lists, clips, checkpoints and results in a bucket."""
 
 import json
 import pickle
@@ -328,7 +328,8 @@ def test_an_upload_that_stops_half_way_leaves_no_checkpoint(bucket, tmp_path):
         ),
         (
             ["train.py", "--pretrain=none", "-o", "TRAIN.filelist=s3://bucket/no.list"],
-            "list 's3://bucket/no.list' cannot be fetched (no such object); check the address (asked for by TRAIN.filelist)",
+            "list 's3://bucket/no.list' cannot be fetched (no such object); check the address "
+            "(asked for by TRAIN.filelist)",
         ),
         (
             ["train.py", "--pretrain=none", "-o", "TRAIN.filelist=s3://bucket/clips"],

@@ -174,7 +174,10 @@ def test_settings_and_packages_are_checked(s3, monkeypatch):  # noqa: F811
 
 
 def test_a_list_on_a_web_server_and_what_it_names(web, tmp_path):
-    """Entries are relative to the list; an address may be signed; a clip that is not there is named by its own address."""
+    """Entries are relative to the list; an address may be signed.
+
+    A clip that is not there is named by its own address.
+    """
     tiny.make_clips(tmp_path / "clips", count=1, name="a.mp4")
     web.files["lists/a.mp4"] = web.files["b?sign=secret"] = (tmp_path / "clips" / "a.mp4").read_bytes()
     web.files["lists/infer.list"] = f"a.mp4\n\n{web.url('b?sign=secret')}\nabsent.mp4\n".encode()

@@ -1,4 +1,4 @@
-"""Downloads against a server of our own: dropped connections go on, nothing half-written takes the final name, errors say what to do."""
+"""Downloads from a server of our own: dropped ones are resumed, what is bad is not kept, errors say what to do."""
 
 import hashlib
 import io

@@ -1,4 +1,7 @@
-"""An S3 server of our own on this machine, and the environment that leads to it. All of them in a process share their content."""
+"""An S3 server of our own on this machine, and the environment that leads to it.
+
+All of them in a process share their content.
+"""
 
 import urllib.request
 from pathlib import Path

@@ -281,7 +281,7 @@ target_size = 256
 
 
 def test_renamed_keys_beat_the_shipped_file(tmp_path, caplog):
-    """TPN's `step` and its test's `seg_num`, in a file or on the command line, though the shipped file has the new names."""
+    """TPN's `step` and its test's `seg_num`, though the shipped file has the new names."""
     with caplog.at_level("INFO", "zoo"):
         _, config = configure("tpn", write(tmp_path, OLD_TPN, "tpn_kinetics400.txt"))
     assert (config.MODEL.frame_interval, config.TEST.num_clips, config.TEST.num_crops, config.segments("test")) == (

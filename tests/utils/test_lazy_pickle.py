@@ -59,7 +59,8 @@ def test_fetched_it_is_what_a_full_read_gives(protocol, tmp_path):
 def test_strings_of_python_2(tmp_path):
     """Counted byte strings (BINSTRING), which Python 3 does not write."""
     data = (
-        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01M\xd0\x07\x85cnumpy\ndtype\n"
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01M\xd0\x07\x85"
+        b"cnumpy\ndtype\n"
         b"(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T\xd0\x07\x00\x00"
         + b"\x07" * 2000
         + b"tb."

@@ -17,8 +17,8 @@ class ClipReadSection(ReadSection):
 
 
 class ClipModelSection(ModelSection):
-    # The mp4 reader centres the first frame of a clip, the pickle reader the clip; released scores were made so (old zoo, all
-    # versions). They differ when seglen > 1.
+    # The mp4 reader centres the first frame of a clip, the pickle reader the clip; released scores were made so (old
+    # zoo, all versions). They differ when seglen > 1.
     mp4_centre: ClassVar[str] = "frame"
 
     format: Literal["pkl", "mp4"] = Field(

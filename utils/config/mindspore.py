@@ -1,4 +1,7 @@
-"""Configurations of MindSpore's StNet (mindspore-ai/models, research/cv/stnet): flat `key: value` files, and what their keys are here."""
+"""Configurations of MindSpore's StNet (mindspore-ai/models, research/cv/stnet): flat files of `key: value` lines.
+
+The tables below say what their keys are called here.
+"""
 
 import os
 
@@ -99,11 +102,15 @@ def _unknown(key):
     guess = nearest(key, [*KEYS, *FLAGS])
     meant = KEYS.get(guess, (f"--{FLAGS.get(guess)}",))[0] if guess else ""
     hint = f"did you mean '{guess}', which is {meant}? " if guess else ""
-    return f"'{key}' stands outside the sections and is no key of MindSpore's StNet; {hint}expected sections (MODEL, TRAIN, ...)"
+    return (
+        f"'{key}' stands outside the sections and is no key of MindSpore's StNet; {hint}"
+        "expected sections (MODEL, TRAIN, ...)"
+    )
 
 
 def refuse_program(path):
     """ConfigError for a config.py, which is a program."""
     raise ConfigError(
-        f"config '{path}' is a Python program, and configs are data: write its keys into a .yaml file, `class_num: 400` a line"
+        f"config '{path}' is a Python program, and configs are data: write its keys into a .yaml file, one "
+        "`class_num: 400` a line"
     )

@@ -73,7 +73,7 @@ def parse(data: bytes, path: str | Path, suffix: str) -> Layer:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which also refuses equal keys (PyYAML keeps the last) and aliases that expand without end."""
+    """PyYAML's safe loader, which also refuses equal keys (PyYAML keeps the last) and too many values."""
 
     def __init__(self, text):
         super().__init__(text)
@@ -189,8 +189,8 @@ def merge(*layers: Layer) -> Layer:
 def apply_renames(schema: type[Config], layer: Layer, source: str | Path) -> Layer:
     """`layer` with old names of keys (`renamed` of the section's class) replaced by the present ones.
 
-    Done layer by layer, so that an old name in a user's file beats the new one in the shipped file. `source` is named in
-    messages. Raises ConfigError where both names are given.
+    Done layer by layer, so that an old name in a user's file beats the new one in the shipped file. `source` is named
+    in messages. Raises ConfigError where both names are given.
     """
     found = {}
     for section, keys in layer.items():
@@ -207,7 +207,7 @@ def apply_renames(schema: type[Config], layer: Layer, source: str | Path) -> Lay
 
 
 def _require_utf8(tree: Layer) -> None:
-    """Raises ConfigError for a path with bytes that are no UTF-8: a checkpoint, which keeps the configuration, is JSON."""
+    """Raise ConfigError for a path that is not UTF-8: a checkpoint keeps the configuration as JSON, which must be."""
     for section, keys in tree.items():
         for key, value in keys.items():
             try:
@@ -227,8 +227,8 @@ def validate(
 ) -> Config:
     """An instance of `schema` from the merged layers `tree`.
 
-    `source` is the user's file, `overrides` what the command line added to it, `recipe` what the shipped file says: from
-    these, messages tell where a wrong value came from and what the default is. Raises ConfigError.
+    `source` is the user's file, `overrides` what the command line added to it, `recipe` what the shipped file says:
+    from these, messages tell where a wrong value came from and what the default is. Raises ConfigError.
     """
     kept, notices = {}, []
     for section, keys in tree.items():

@@ -12,8 +12,11 @@ MODES = ("train", "valid", "test", "infer")
 
 
 class Section(BaseModel):
-    """A section rejects unknown keys; `retired` are old keys that are accepted, with a notice, and have no effect; `renamed`
-    are {old key: its name now}."""
+    """A section rejects unknown keys.
+
+    retired: {old key: why it has no effect}; such keys are accepted with a notice
+    renamed: {old key: its present name}
+    """
 
     model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False)
     retired: ClassVar[dict] = {

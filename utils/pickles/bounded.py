@@ -1,9 +1,10 @@
 """An interpreter of pickles that bounds what a few bytes may cost, before anything large is built.
 
-A pickle can take a value from its memo as often as it likes: sixty instructions make a tuple of 2**60 elements, which takes
-no memory and for ever to hash, compare or print. So the work is counted: each instruction is one, and a tuple counts as
-many as it has elements, at any depth, each time it is used. Bytes that are copied are counted against those read. What is nested too deep would overflow the C stack of whoever
-looks at it later. Lists and dictionaries may be filled after they were used; their nesting is checked at the end.
+A pickle can take a value from its memo as often as it likes: sixty instructions make a tuple of 2**60 elements, which
+takes no memory and for ever to hash, compare or print. So the work is counted: each instruction is one, and a tuple
+counts as many as it has elements, at any depth, each time it is used. Bytes that are copied are counted against those
+read. What is nested too deep would overflow the C stack of whoever looks at it later. Lists and dictionaries may be
+filled after they were used; their nesting is checked at the end.
 """
 
 import pickle
@@ -130,7 +131,7 @@ class BoundedUnpickler(pickle._Unpickler):
 
 
 def check_nesting(root: Any) -> None:
-    """Refuse an object that contains itself, or that is too deep or too large when all its containers are written out."""
+    """Refuse an object that contains itself, or that is too deep or too large when its containers are written out."""
     done, open_ids = {}, set()  # id -> (depth, elements)
     todo = [root]
     while todo:

@@ -1,10 +1,10 @@
 """Pickles larger than memory: their structure is read, what is long stays in the file until it is asked for.
 
-    outline(path) -> the object as `utils.pickles.safe.load` gives it, but each array is a `StoredArray` and each long string
-    that is not part of an array a `Stretch`; both have `read()`
+`outline(path)` gives the object as `utils.pickles.safe.load` does, but each array is a `StoredArray`, and each long
+string that is not part of an array is a `Stretch`. Both have `read()`.
 
-Reading a structure costs microseconds an object and skips the data, so a shard of gigabytes can be counted, and any one of
-its arrays fetched, without being loaded.
+Reading a structure costs microseconds an object and skips the data, so a shard of gigabytes can be counted, and any
+one of its arrays fetched, without being loaded.
 """
 
 import contextlib
@@ -44,7 +44,10 @@ def _opened(source):
 
 
 class Stretch:
-    """`size` bytes of a file from `start` on; `text`: UTF-8 that spells bytes, as Python 3 writes them in protocols 0 to 2."""
+    """`size` bytes of a file from `start` on.
+
+    `text`: UTF-8 that spells bytes, as Python 3 writes them in protocols 0 to 2.
+    """
 
     __slots__ = ("size", "source", "start", "text")
 
@@ -82,8 +85,8 @@ class StoredArray:
 def outline(path: str | Path, encoding: str = "bytes", reading: Opener = contextlib.nullcontext) -> Any:
     """The structure of the pickle at `path`; `encoding` as in `safe.load`.
 
-    `reading(path)` gives a local file for a path, now and whenever data is fetched later (storage.addresses.reading, where
-    the path may be an address). Raises DataError.
+    `reading(path)` gives a local file for a path, now and whenever data is fetched later (storage.addresses.reading,
+    where the path may be an address). Raises DataError.
     """
     source = Source(path, reading)
     with source.open() as file:

@@ -1,4 +1,4 @@
-"""Reading pickles from strangers: arrays and plain containers come out, everything else is refused, nothing is executed.
+"""Reading pickles from strangers: arrays and plain containers come out, all else is refused, nothing is executed.
 
 Four things that a pickle can do are closed here: name a global (only those of `GLOBALS`, none of which runs code it was
 given), set the state of an object (numpy trusts that state, so it is checked and rebuilt), make a builtin allocate
@@ -115,8 +115,8 @@ class Unpickler(BoundedUnpickler):
     dispatch = {**BoundedUnpickler.dispatch, pickle.BUILD[0]: load_build, pickle.BYTEARRAY8[0]: load_bytearray8}
 
 
-# numpy's own recipe for an array: an empty one, an unfinished dtype, and a state for each. The functions below follow it
-# with arguments that were checked.
+# numpy's own recipe for an array: an empty one, an unfinished dtype, and a state for each. The functions below follow
+# it with arguments that were checked.
 
 _NDARRAY = "numpy.ndarray"  # inert: called as a class it would allocate whatever it is asked for
 
