@@ -57,6 +57,7 @@ setup(
         "safetensors>=0.4",
         "setuptools",  # paddlepaddle 2.6 imports it and does not ask for it
         "tqdm>=4.65",
+        "unearth>=0.19",  # finds released weights on the index that pip is set up for
     ],
     extras_require={
         "cpu": ["paddlepaddle>=2.6.2,<4"],  # 3.3.1 is the version developed on

@@ -4,13 +4,14 @@ import utils.runtime  # noqa: F401  (its zlib must be loaded before Paddle's)
 from models.attention_cluster import AttentionCluster
 from models.attention_lstm import AttentionLSTM
 from models.base import Model
+from models.i3d import I3D
 from models.nextvlad import NEXTVLAD
 from models.stnet import STNET
 from models.tpn import TPN
 from models.tsn import TSN
 from utils.errors import ConfigError, unknown
 
-MODELS = {model.name: model for model in (AttentionCluster, AttentionLSTM, NEXTVLAD, STNET, TSN, TPN)}
+MODELS = {model.name: model for model in (AttentionCluster, AttentionLSTM, NEXTVLAD, STNET, TSN, TPN, I3D)}
 
 
 def find(name: str) -> type[Model]:

@@ -13,6 +13,8 @@ import paddle.nn.functional as F
 from models.layers import resnet
 from models.layers.named import mean_of_batch
 from models.layers.options import Tuning
+from models.names import mindspore as mindspore_names
+from models.names import resnet as resnet_names
 from utils.config.clips import ClipConfig
 from utils.errors import DataError
 
@@ -36,6 +38,7 @@ class Model:
     not_in_backbone = ()  # substrings of the parameters that a pretrained backbone does not provide; (): it has none
     onednn = True  # whether oneDNN makes its inference on a CPU faster
     of_weights = ()  # keys of MODEL that weights decide; see `implied`
+    pretrained_whole = False  # whether training starts from weights of the whole model instead of an image backbone
     optional = ()  # parameters that weights may lack; they then keep their initial values
 
     def __init__(self, config: Any, mode: str, devices: int = 1):
@@ -57,6 +60,16 @@ class Model:
         """{key of MODEL: value} that the parameter names of weights decide."""
         return {}
 
+    @property
+    def released(self) -> str:
+        """Name of its released weights in engine/weights/released.py, if there are any."""
+        return self.name
+
+    @property
+    def pretrained(self) -> str:
+        """Name of the released weights that training starts from by default; "": from scratch."""
+        return ""
+
     def translate(self, arrays: Arrays) -> Arrays:
         """{name: array} of a weight file with the names used here, where the file has those of another project."""
         return arrays
@@ -64,6 +77,10 @@ class Model:
     def constants(self, read: ReadArray) -> Arrays:
         """Values of parameters that come from files of the configuration; `read` gives the content of one."""
         return {}
+
+    def translate_backbone(self, arrays: Arrays) -> Arrays:
+        """{name: array} of an image backbone with the names used here."""
+        return arrays
 
     def adapt(self, arrays: Arrays, shapes: Shapes) -> tuple[Arrays, list[str]]:
         """({name: array} of an image backbone as this model needs it, what was reshaped); `shapes` are the model's."""
@@ -126,6 +143,14 @@ class ClipModel(Model):
     def tuning(self) -> Tuning:
         train = self.config.TRAIN
         return Tuning(tuple(train.freeze), train.lr_multipliers, train.freeze_bn, self.in_backbone)
+
+    @property
+    def pretrained(self) -> str:
+        return f"ResNet-{self.settings.num_layers}" if self.not_in_backbone else ""
+
+    def translate_backbone(self, arrays: Arrays) -> Arrays:
+        """torchvision's and MindSpore's names of a ResNet become those used here."""
+        return resnet_names.translated(mindspore_names.translated(arrays))
 
     def adapt(self, arrays: Arrays, shapes: Shapes) -> tuple[Arrays, list[str]]:
         """Where frames are stacked as channels, `conv1` takes them all."""

@@ -5,7 +5,7 @@ Mixed_3b_Branch_1_Conv3d_0a_1x1_weights, ..._bn_offset, ..._bn_mean, ..._bn_vari
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import paddle
 import paddle.nn.functional as F
@@ -100,8 +100,8 @@ def i3d(image: Tensor, classes: int, dropout: float, training: bool) -> Tensor:
     x = pool(features(clips_first(image), training))
     x = mean_over(paddle.reshape(x, [-1, clips, FEATURES]), [1])  # [B, 1024]
     x = F.dropout(x, dropout, training=training, mode="upscale_in_train")
-    weight = parameter("Logits_Conv3d_0c_1x1_w", [FEATURES, classes], Normal(0.0, 0.01))
-    return linear(x, weight, parameter("Logits_Conv3d_0c_1x1_b", [classes], Constant(0.0)))
+    weight = parameter(f"{i3d_names.HEAD}_w", [FEATURES, classes], Normal(0.0, 0.01))
+    return linear(x, weight, parameter(f"{i3d_names.HEAD}_b", [classes], Constant(0.0)))
 
 
 class I3DSection(ClipModelSection):
@@ -109,6 +109,9 @@ class I3DSection(ClipModelSection):
     seg_num: int = Field(1, ge=1, le=10**4, description="clips per sample; their features are averaged")
     seglen: int = Field(64, ge=1, le=10**4, description="frames per clip")
     num_layers: ClassVar[None] = None
+    resize: Literal["4:3", "keep_ratio", "squash"] = Field(
+        "keep_ratio", description="keep_ratio, 4:3 as the zoo's older models, or squash: all of the frame, as a square"
+    )
     image_mean: list[float] = Field([0.5] * 3, min_length=3, max_length=3, description="RGB mean on a 0..1 scale")
     image_std: list[float] = Field([0.5] * 3, min_length=3, max_length=3, description="RGB deviation on a 0..1 scale")
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout before the classifier")
@@ -136,7 +139,13 @@ class I3D(ClipModel):
     slug = "i3d"
     title = "I3D: Inception-v1 inflated over time"
     config_class = I3DConfig
-    head = ("Logits_Conv3d_0c_1x1",)
+    head = (i3d_names.HEAD,)
+    not_in_backbone = (i3d_names.HEAD,)
+    pretrained_whole = True
+
+    @property
+    def pretrained(self) -> str:
+        return self.name
 
     def translate(self, arrays: Arrays) -> Arrays:
         return i3d_names.translated(arrays)

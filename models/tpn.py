@@ -134,8 +134,8 @@ class TPNSection(ClipModelSection):
     frame_interval: int = Field(
         8, ge=1, description="distance of a clip's frames, in frames of the video (old name: step)"
     )
-    resize: Literal["4:3", "keep_ratio"] = Field(
-        "keep_ratio", description="keep_ratio, or 4:3 as the zoo's older models"
+    resize: Literal["4:3", "keep_ratio", "squash"] = Field(
+        "keep_ratio", description="keep_ratio, 4:3 as the zoo's older models, or squash: all of the frame, as a square"
     )
     num_layers: Literal[50, 101] = Field(50, description="depth of the ResNet: 50 or 101")
     temporal_scales: list[int] = Field(

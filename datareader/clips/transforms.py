@@ -105,7 +105,10 @@ class CropResize:
             source = resized_window(width, height, rng)
             return (width, height), source, [(0, 0, bool(rng.random() < 0.5))]
         given = f"{width}x{height} pixels"
-        width, height = scaled_size(width, height, self.short_size, self.resize)
+        if self.resize == "squash":  # the whole frame, nothing is cut off
+            width = height = target
+        else:
+            width, height = scaled_size(width, height, self.short_size, self.resize)
         size = width, height
         if width * height > DEFAULTS.pixels:
             raise DataError(

@@ -58,13 +58,10 @@ def read_start(pretrain, source, model, device: Device, graph: Graph, config, st
     if source:
         return resume(source, model, device, graph, config, steps_per_epoch)
     device.set(weights.constants(model))
-    if model.not_in_backbone:
-        found = weights.require_backbone(pretrain, model)
-        if found:
-            return None, weights.load_into(weights.backbone, device, graph, model, found)
-    elif pretrain and pretrain.lower() != "none":
-        return None, weights.load_into(weights.finetune, device, graph, model, pretrain)
-    return None, None
+    found = weights.require_pretrained(pretrain, model)
+    if not found:
+        return None, None
+    return None, weights.load_into(weights.pretrained_rule(model), device, graph, model, found)
 
 
 def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: int) -> tuple:

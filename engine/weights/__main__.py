@@ -3,6 +3,7 @@
     python -m engine.weights inspect checkpoints/TSN_best
     python -m engine.weights inspect TSN_final.pdparams --model TSN         (exit status 1: they are not that model's)
     python -m engine.weights convert tsn_kinetics TSN.safetensors --model TSN
+    python -m engine.weights fetch I3D                                      (released weights, into ~/.paddle/weights)
 
 Files that hold no names of their own (combined files of the old zoo v1.6) need --model; with it, names of other projects
 are translated to those used here. The ending of OUT decides: .pdparams, .npz or .safetensors.
@@ -13,7 +14,7 @@ import numpy as np
 import utils.main_program  # noqa: F401  (process settings, before Paddle is imported)
 from engine.configuration import configure
 from engine.graph.program import Graph
-from engine.weights import formats
+from engine.weights import formats, released
 from engine.weights import load as weights
 from utils import cli
 
@@ -49,6 +50,10 @@ def inspect(args):
     return fits(args, arrays) if args.model else 0
 
 
+def fetch(args):
+    print(released.fetch_named(args.name))
+
+
 def fits(args, arrays):
     """Say how the tensors compare with those of --model, by name and shape; 0 if they are all there, else 1."""
     model_class, config = configure(args.model, overrides=dict(args.override))
@@ -64,7 +69,7 @@ def fits(args, arrays):
 
 def main(argv=None):
     parser = cli.Parser(prog="-m engine.weights", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="inspect | convert")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="inspect | convert | fetch")
     for verb, text in (
         (inspect, "names, shapes and statistics"),
         (convert, "write OUT in the form that its ending says"),
@@ -84,6 +89,9 @@ def main(argv=None):
             help="of the model's config, for example MODEL.num_classes=6",
         )
         sub.set_defaults(run=verb)
+    sub = verbs.add_parser("fetch", help="released weights, into ~/.paddle/weights")
+    sub.add_argument("name", metavar="NAME", help=", ".join(released.NAMES))
+    sub.set_defaults(run=fetch)
     args = parser.parse_args(argv)
     return args.run(args)
 

@@ -2,9 +2,9 @@
 
 directory of variables      Paddle 1.x, old zoo v1.3 to v1.5                    engine/weights/lodtensor.py
 combined file               all variables in one, old zoo v1.6                  engine/weights/lodtensor.py
-pickle                      .pdparams and .pdopt from Paddle 1.7 to 3.x         here
+pickle                      .pdparams, .pdopt from Paddle 1.7 to 3.x; Flax      engine/weights/pickles.py
 .npz, .safetensors          numpy and everybody else                            here
-PyTorch zip                 .pth and .pt of PyTorch 1.6 and later               engine/weights/torch.py
+PyTorch                     .pth and .pt                                        engine/weights/torch.py
 MindSpore checkpoint        .ckpt                                               engine/weights/mindspore.py
 tar or zip of one of these  as downloaded                                       engine/weights/archives.py
 """
@@ -20,20 +20,16 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from engine.weights import archives, lodtensor, mindspore
-from engine.weights import torch as torch_zip
+from engine.weights import archives, lodtensor, mindspore, pickles
+from engine.weights import torch as torch_files
 from storage.files import replacing
 from utils.errors import WeightsError
-from utils.pickles import safe as unpickle
 
 ACCEPTED = (
     "weights are a directory of variable files, a combined file, .pdparams or .pdopt, .npz, .safetensors, "
-    "a .pth of PyTorch >= 1.6, a .ckpt of MindSpore, or a tar or zip of one of these"
+    "a .pth of PyTorch, a .ckpt of MindSpore, or a tar or zip of one of these"
 )
 ARCHIVES = ("zip", "tar")
-TORCH_LEGACY = (
-    b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # the magic number 0x1950a86a20f9469cfc6c, pickled
-)
 SAFETENSORS_TYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -139,7 +135,7 @@ def _kind(path):
         return "safetensors"
     if start.startswith(b"\0\0\0\0"):
         return "tensors"
-    if start.startswith(TORCH_LEGACY):
+    if start.startswith(torch_files.MAGIC_PICKLE):
         return "old PyTorch"
     if start.startswith(b"\x80"):
         return "pickle"
@@ -156,7 +152,7 @@ def _zip_kind(path):
             names = archive.namelist()
     except archives.BROKEN as error:
         raise WeightsError(f"'{path}': a damaged or incomplete zip file ({error}); fetch it again") from error
-    if any(map(torch_zip.is_object, names)):
+    if any(map(torch_files.is_object, names)):
         return "PyTorch"
     return "npz" if all(name.endswith(".npy") for name in names) else "zip"
 
@@ -166,8 +162,6 @@ def _description(path, kind):
         return "neither a file nor a folder"
     if kind in ARCHIVES:
         return "an archive inside an archive; unpack the outer one"
-    if kind == "old PyTorch":
-        return "a PyTorch file older than 1.6; load it with PyTorch and `torch.save` it again"
     return f"a file of {path.stat().st_size} bytes in no known form"
 
 
@@ -197,59 +191,6 @@ def _read_folder(path, shapes, optional, unpacked):
 def _arrays_in(tree):
     arrays = {str(name): value for name, value in tree.items() if isinstance(value, np.ndarray)}
     return Weights(arrays, [str(name) for name, value in tree.items() if not isinstance(value, np.ndarray)])
-
-
-# Pickles. What Paddle puts into them besides {name: array}, by version:
-#   1.8 to 3.x dygraph   "StructuredToParameterName@@": {attribute path: parameter name}; the keys are attribute paths
-#   2.0 to 3.x           arrays above 1 GiB cut into flat slices, listed under "UnpackBigParamInfor@@"
-#   2.1 to 3.x           a tensor as the pair (parameter name, array), or, if it came from a static program, as
-#                        eval("data", {"data": array}); here that call is a lookup
-
-
-def _read_pickle(path):
-    lookups = {f"{module}.eval": _data_of for module in ("__builtin__", "builtins")}
-    tree = unpickle.load(path, error=WeightsError, more_globals=lookups)
-    if not isinstance(tree, dict):
-        raise WeightsError(
-            f"'{path}': a pickle that holds a '{type(tree).__name__}'; expected a dictionary of name -> array"
-        )
-    try:
-        return _by_parameter_name(_joined(tree))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"'{path}': its table of slices or names is damaged ({error}); fetch or write it again"
-        ) from error
-
-
-def _data_of(expression, variables):
-    if expression != "data":
-        raise ValueError(f"the expression '{expression}'")
-    return variables["data"]
-
-
-def _joined(tree):
-    """`tree` with sliced arrays put together again."""
-    sliced = tree.get("UnpackBigParamInfor@@", {})
-    parts = {part for info in sliced.values() for part in info["slices"]}
-    whole = {
-        name: np.concatenate([tree[part] for part in info["slices"]]).reshape(info["OriginShape"])
-        for name, info in sliced.items()
-    }
-    return {
-        name: value for name, value in tree.items() if name not in parts and name != "UnpackBigParamInfor@@"
-    } | whole
-
-
-def _by_parameter_name(tree):
-    """`tree` under the names of its parameters instead of the attribute paths of Layers."""
-    table = tree.get("StructuredToParameterName@@", {})
-    named = {}
-    for key, value in tree.items():
-        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
-            named[value[0]] = value[1]
-        elif key != "StructuredToParameterName@@":
-            named[table.get(key, key)] = value
-    return named
 
 
 def _read_npz(path):
@@ -286,10 +227,11 @@ def _from_safetensors(dtype, shape, data):
 
 
 _READERS = {
-    "pickle": _read_pickle,
+    "pickle": pickles.read,
     "npz": _read_npz,
     "safetensors": _read_safetensors,
-    "PyTorch": torch_zip.read,
+    "PyTorch": torch_files.read,
+    "old PyTorch": torch_files.read_legacy,
     "MindSpore": mindspore.read,
 }
 

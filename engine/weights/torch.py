@@ -1,11 +1,20 @@
-"""PyTorch checkpoints (`torch.save` of 1.6 and later) without PyTorch: tensors and plain containers, nothing else.
+"""PyTorch checkpoints (`torch.save`) without PyTorch: tensors and plain containers, nothing else.
 
-A zip archive: `<folder>/data.pkl` is the object, each tensor in it a call with a storage, an offset, sizes and strides;
-`<folder>/data/<key>` holds the raw numbers of a storage; `<folder>/byteorder` says how they are laid out.
+From PyTorch 1.6 on a zip archive: `<folder>/data.pkl` is the object, each tensor in it a call with a storage, an offset, sizes
+and strides; `<folder>/data/<key>` holds the raw numbers of a storage; `<folder>/byteorder` says how they are laid out.
+
+Before 1.6 one file: pickles of a magic number, a version, facts on the system, the object and the list of storage keys, and
+then, for each key, an int64 count and the raw numbers.
 """
 
+import io
 import math
+import pickle
+import struct
 import zipfile
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,18 +36,77 @@ STORAGES = {
     "torch.BoolStorage": "|b1",
 }
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts store the parameters beside their own state
+MAGIC = 0x1950A86A20F9469CFC6C  # of files before 1.6
+MAGIC_PICKLE = pickle.dumps(MAGIC, protocol=2)  # the first bytes of such a file
+VERSION = 1001
 
 
-def read(path):
+def read(path: Path) -> dict[str, Any]:
     """{name: array or other value} of the state dict in a checkpoint, "module." prefixes removed. Arrays may be views.
 
     Raises WeightsError, or OSError.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            tree = _read_tree(path, archive)
+            tree = _read_zip(path, archive)
     except BROKEN as error:
         raise WeightsError(f"'{path}': a damaged PyTorch checkpoint ({error}); fetch it again") from error
+    return _state_dict(path, tree)
+
+
+def read_legacy(path: Path) -> dict[str, Any]:
+    """The same of a file written before PyTorch 1.6."""
+    with open(path, "rb") as file:
+        load = partial(unpickle.load, file, what=str(path), error=WeightsError)
+        magic, version, system = load(), load(), load()
+        if magic != MAGIC or version != VERSION or not isinstance(system, dict):
+            raise WeightsError(
+                f"'{path}': a PyTorch file of an unknown version '{version}'; save it again with PyTorch"
+            )
+        if not system.get("little_endian", True):
+            raise WeightsError(f"'{path}': written on a big-endian machine; save it again on a little-endian one")
+        start, wanted = file.tell(), {}
+
+        def note(reference: tuple) -> None:
+            _, kind, key, _, count, view = reference
+            if view is not None or wanted.setdefault(key, (kind, count)) != (kind, count):
+                raise ValueError(f"the storage '{key}' is a view, or has two sizes")
+
+        # Twice: the numbers come last in the file, and the tensors are made of them.
+        load(more_globals={**_GLOBALS, **dict.fromkeys(_REBUILD, _ignore)}, persistent_load=note)
+        keys = load()
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise WeightsError(
+                f"'{path}': a damaged PyTorch file: its storage keys are no list of names; fetch it again"
+            )
+        storages = _read_storages(path, file, keys, wanted)
+        for key in wanted:
+            if key not in storages:
+                raise WeightsError(
+                    f"'{path}': its tensors need the storage '{key}', which is not there; fetch it again"
+                )
+        file.seek(start)
+        return _state_dict(path, load(more_globals=_GLOBALS, persistent_load=lambda reference: storages[reference[2]]))
+
+
+def _read_storages(path: Path, file: io.BufferedReader, keys: list[str], wanted: dict) -> dict[str, "_Storage"]:
+    """{key: storage} of the raw numbers at the end of a legacy file. `wanted`: {key: (type, count)} of the tensors."""
+    size, storages = path.stat().st_size, {}
+    for key in keys:
+        kind, count = wanted.get(key, (None, -1))
+        (found,) = struct.unpack("<q", file.read(8).ljust(8, b"\0"))
+        if kind not in STORAGES.values() or found != count:
+            raise WeightsError(
+                f"'{path}': the storage '{key}' holds {found} numbers, its tensor expects {count}; fetch the file again"
+            )
+        length = count * np.dtype(_BITS.get(kind, kind)).itemsize
+        if length < 0 or length > size - file.tell():
+            raise WeightsError(f"'{path}': cut short: {length} bytes wanted, {size - file.tell()} left; fetch it again")
+        storages[key] = _Storage(_numbers(file.read(length), kind))
+    return storages
+
+
+def _state_dict(path: Path, tree: Any) -> dict[str, Any]:
     for key in WRAPPERS:
         if isinstance(tree, dict) and isinstance(tree.get(key), dict):
             tree = tree[key]
@@ -47,7 +115,7 @@ def read(path):
     return {str(name).removeprefix("module."): value for name, value in tree.items()}
 
 
-def _read_tree(path, archive):
+def _read_zip(path: Path, archive: zipfile.ZipFile) -> Any:
     check_size(path, archive)
     names = set(archive.namelist())
     root = next(name for name in sorted(names, key=len) if is_object(name)).removesuffix("data.pkl")
@@ -82,20 +150,21 @@ def _read_tree(path, archive):
     )
 
 
-def is_object(name):
+def is_object(name: str) -> bool:
     """Whether a zip member is what makes the archive a PyTorch checkpoint."""
     return name == "data.pkl" or (name.endswith("/data.pkl") and name.count("/") == 1)
 
 
 class _Storage:
-    """Numbers that only `_rebuild_tensor` can look at: a bare array on the unpickler's stack could be given a new state."""
+    """Numbers that only `_rebuild_tensor` looks at: a pickle could give a bare array on its stack a new state."""
 
     def __init__(self, numbers):
         self.numbers = numbers
 
 
-def _numbers(data, kind):
-    return widen_bfloat16(np.frombuffer(data, "<u2")) if kind == "bfloat16" else np.frombuffer(data, kind)
+def _numbers(data: bytes, kind: str) -> np.ndarray:
+    numbers = np.frombuffer(data, _BITS.get(kind, kind))
+    return widen_bfloat16(numbers) if kind in _BITS else numbers
 
 
 def _rebuild_tensor(storage, offset, sizes, strides, *_):
@@ -120,8 +189,14 @@ def _rebuild_parameter(tensor, *_):
     return tensor
 
 
-_GLOBALS = {
-    **STORAGES,
+def _ignore(*_):
+    return None
+
+
+_BITS = {"bfloat16": "<u2"}
+_REBUILD = {
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
 }
+_GLOBALS = {**STORAGES, **_REBUILD}

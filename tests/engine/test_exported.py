@@ -24,7 +24,7 @@ from utils.errors import ConfigError, DataError, WeightsError
 FORMS = [("paddle", "uint8"), ("paddle", "float"), pytest.param("onnx", "uint8", marks=networks.needs_onnx)]
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=[*MODELS, networks.LITE])
 def trained(request):
     return networks.trained(request.param)
 

@@ -186,7 +186,8 @@ def test_types_of_safetensors(tmp_path, dtype, data, wanted):
     [
         (b"", "a file of 0 bytes in no known form; weights are a directory"),
         (b"<html>404</html>", "in no known form"),
-        (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "a PyTorch file older than 1.6"),
+        (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "not a readable pickle"),
+        (pickle.dumps({"params": {str(i): {} for i in range(100_001)}}), "more than 100000 entries"),
         (pickle.dumps([1, 2]), "a pickle that holds a 'list'; expected a dictionary"),
         (pickle.dumps(ARRAYS)[:-20], "not a readable pickle"),
         (pickle.dumps({"w": collections.Counter()}), "refused: it asks for 'collections.Counter'"),

@@ -92,6 +92,6 @@ def test_a_released_archive_is_unpacked_to_the_folder_of_the_documents(tmp_path,
     model_class, config = configure("TSN")
     model = model_class(config, "train")
     for _ in range(2):
-        assert weights.require_backbone(None, model) == str(cache / "ResNet50_pretrained")
+        assert weights.require_pretrained(None, model) == str(cache / "ResNet50_pretrained")
     assert (cache / "ResNet50_pretrained" / "conv1_weights").read_bytes() == b"as it is"
     assert (cache / "ResNet50_pretrained.tar.gz").is_file()

@@ -139,5 +139,5 @@ def test_what_training_starts_from():
     model, config = configure("TSN", None, {"MODEL.num_layers": 101})
     for nothing in (None, ""):
         with pytest.raises(ConfigError, match="starts from an ImageNet ResNet-101, and only ResNet-50 was released"):
-            weights.require_backbone(nothing, model(config, "train"))
-    assert weights.require_backbone("None", model(config, "train")) is None
+            weights.require_pretrained(nothing, model(config, "train"))
+    assert weights.require_pretrained("None", model(config, "train")) is None

@@ -204,8 +204,8 @@ def test_the_released_backbone_is_an_archive(folder, server, monkeypatch):
         archive.addfile(info, io.BytesIO(b"abc"))
     monkeypatch.setattr(released, "HOST", server.url(""))
     server.files["ResNet50_pretrained.tar.gz"] = packed.getvalue()
-    path = released.resnet50()
-    assert path == folder / "ResNet50_pretrained.tar.gz" == released.resnet50() and len(server.asked) == 1
+    path = released.backbone("ResNet-50")
+    assert path == folder / "ResNet50_pretrained.tar.gz" == released.backbone("ResNet-50") and len(server.asked) == 1
     with pytest.raises(WeightsError, match="would land outside the folder"):
         weights.read(str(path), model, {})
     assert visible(folder) == ["ResNet50_pretrained.tar.gz"] and not (folder.parent / "outside").exists()

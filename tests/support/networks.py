@@ -17,10 +17,16 @@ needs_onnx = pytest.mark.skipif(
 )
 
 
+LITE = "TSN on EfficientNet-Lite0"
+VARIANTS = {LITE: ("TSN", {"MODEL.backbone": "efficientnet_lite0"}), "I3D": ("I3D", {"MODEL.seglen": 16})}
+
+
 def settings(name):
-    clips = {"MODEL.seg_num": 2, "INFER.short_size": 36, "INFER.target_size": 32}
+    """Overrides for a registered model, or one of VARIANTS."""
+    model, more = VARIANTS.get(name, (name, {}))
+    clips = {"MODEL.seg_num": 2, "INFER.short_size": 36, "INFER.target_size": 32, **more}
     return {
-        **(clips if MODELS[name].data == "clips" else tiny.FEATURES.get(name, {})),
+        **(clips if MODELS[model].data == "clips" else tiny.FEATURES.get(name, {})),
         "MODEL.num_classes": 6,
         "MODEL.topk": 2,
     }
@@ -40,7 +46,9 @@ def weights(name, overrides):
 
 
 def trained(name):
-    return load_model(name, None, weights(name, settings(name)), settings(name), use_gpu=False)
+    """A registered model, or one of VARIANTS, with weights of its own."""
+    model = VARIANTS.get(name, (name,))[0]
+    return load_model(model, None, weights(model, settings(name)), settings(name), use_gpu=False)
 
 
 def inputs(model, raw, videos=3, seed=1):

@@ -178,7 +178,7 @@ def test_the_number_of_segments_a_user_wrote_counts(tmp_path):
         ),
         (
             {"MODEL.resize": "keep-ratio"},
-            "MODEL.resize = 'keep-ratio': expected '4:3' or 'keep_ratio'; did you mean 'keep_ratio'",
+            "MODEL.resize = 'keep-ratio': expected '4:3', 'keep_ratio' or 'squash'; did you mean 'keep_ratio'",
         ),
         ({"MODEL.image_mean": [0, 1]}, "expected at least 3 values, found 2"),
         ({"TRAIN.freeze_bn": "perhaps"}, "TRAIN.freeze_bn = 'perhaps': expected True or False"),

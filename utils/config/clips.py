@@ -41,8 +41,8 @@ class ClipModelSection(ModelSection):
     image_std: list[Annotated[float, Field(gt=0)]] = Field(
         [0.229, 0.224, 0.225], min_length=3, max_length=3, description="RGB deviation on a 0..1 scale"
     )
-    resize: Literal["4:3", "keep_ratio"] = Field(
-        "4:3", description="4:3 as released weights were trained, or keep_ratio"
+    resize: Literal["4:3", "keep_ratio", "squash"] = Field(
+        "4:3", description="4:3 as released weights were trained, keep_ratio, or squash: all of the frame, as a square"
     )
     resize_kernel: Literal["linear", "pil"] = Field(
         "linear", description="linear (OpenCV, smoothed where it shrinks), or pil for the old zoo's exact pixels"
