@@ -7,6 +7,7 @@ import paddle
 import pytest
 from paddle.nn.initializer import Constant
 
+from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from models import tpn
@@ -145,6 +146,7 @@ def test_names_and_shapes_equal_the_table():
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "bntrain" not in case])  # there the statistics tell as much
+@compat.static_mode()
 def test_blocks(case, prepare):
     data, meta, dtype, feed = load(case)
     bound = 1e-9 if dtype == "float64" else 1e-5
