@@ -5,7 +5,6 @@ lists or twice in one list (compared by path and by content), and classes with f
 one to train on. `train.py --check_data` and `dataset/check.py` use this.
 """
 
-import csv
 import hashlib
 import os
 from collections import Counter, defaultdict
@@ -20,11 +19,11 @@ from datareader.clips.video import probe, read_frames
 from datareader.parallel import each
 from datareader.verdict import verdict
 from storage import addresses
-from storage.files import replacing
+from storage.tables import write_csv
 from utils.config.clips import ClipConfig
-from utils.errors import ConfigError, DataError, ObjectError, VideoError
+from utils.errors import ConfigError, ObjectError, VideoError
 
-__all__ = ["Sample", "check", "check_config", "read_samples", "report", "write_csv"]
+__all__ = ["Sample", "check", "check_config", "read_samples", "report"]
 
 
 @dataclass(frozen=True)
@@ -142,17 +141,6 @@ def _hash(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def write_csv(path: str, samples: Sequence[Sample]) -> None:
-    """Write one line for each sample, with the fields of Sample as columns. Raises DataError."""
-    try:
-        with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
-            rows = csv.DictWriter(file, [field.name for field in fields(Sample)])
-            rows.writeheader()
-            rows.writerows(map(asdict, samples))
-    except OSError as error:
-        raise DataError(f"--csv '{path}' cannot be written: {error.strerror}") from error
-
-
 def report(
     samples: Sequence[Sample],
     num_classes: int | None = None,
@@ -163,7 +151,7 @@ def report(
     """Print the verdict and write the CSV file. The result is the exit status: 1 if something is wrong, else 0."""
     text, wrong = verdict(samples, num_classes, names, frames)
     if csv_path:
-        write_csv(csv_path, samples)
+        write_csv(csv_path, [field.name for field in fields(Sample)], [asdict(sample).values() for sample in samples])
         text += f"\nEvery clip is listed in {csv_path}."
     print(text)
     return 1 if wrong else 0

@@ -1,11 +1,11 @@
 """What the tools that go through many clips share: several at a time, a progress bar, whole files only, a list of what failed."""
 
 import contextlib
-import csv
 from pathlib import Path
 
 from datareader.parallel import each
 from storage.files import replacing
+from storage.tables import write_csv
 from utils.errors import DataError, VideoError
 
 
@@ -38,7 +38,4 @@ def write_failures(path, failures):
     if not failures:
         path.unlink(missing_ok=True)
         return
-    with writing(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("sample", "reason"))
-        rows.writerows(sorted((failure.path, failure.reason) for failure in failures))
+    write_csv(path, ("sample", "reason"), sorted((failure.path, failure.reason) for failure in failures))

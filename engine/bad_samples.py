@@ -1,6 +1,5 @@
 """Samples that cannot be read: known to all processes of a training, and listed for people."""
 
-import csv
 import logging
 import os
 import shutil
@@ -12,7 +11,8 @@ from datareader.loader import Loader, too_many_bad
 from engine.distributed.group import Group
 from storage import addresses
 from storage.files import replacing
-from utils.errors import DataError, RemoteError
+from storage.tables import read_csv, write_csv
+from utils.errors import ConfigError, DataError, RemoteError
 
 log = logging.getLogger("zoo")
 
@@ -54,9 +54,8 @@ def write(folder: str | os.PathLike, mode: str, loader: Loader) -> None:
     rows = [[mode, dataset.name(index), reason] for index, reason in sorted(loader.bad.items())]
     try:
         earlier = [row for row in _earlier(path) if row[0] != mode]
-        with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([COLUMNS, *earlier, *rows])
-    except (OSError, RemoteError, DataError) as error:
+        write_csv(path, COLUMNS, [*earlier, *rows])
+    except (OSError, ConfigError, RemoteError, DataError) as error:
         log.warning("%d of %d %s samples cannot be read", len(loader.bad), len(dataset), mode)
         log.warning("'%s' cannot be written: %s; make room there, or see the log", path, error)
         return
@@ -67,13 +66,11 @@ def _earlier(path: Path | str) -> list[list[str]]:
     """Rows of an earlier list. One that somebody saved in another form is kept beside it, and gives no rows."""
     if not addresses.exists(path):
         return []
-    with addresses.reading(path) as copy:
-        try:
-            with open(copy, encoding="utf-8", newline="") as file:
-                return [row for row in list(csv.reader(file))[1:] if row]
-        except (UnicodeDecodeError, csv.Error) as error:
-            kept = addresses.join(addresses.parent(path), "bad_samples_unreadable.csv")
-            with replacing(kept) as beside:
-                shutil.copyfile(copy, beside)
-            log.warning("'%s' is no CSV file in UTF-8 (%s); it is kept as '%s'", path, error, kept)
-            return []
+    try:
+        return [[row.get(column, "") for column in COLUMNS] for row in read_csv(path)]
+    except DataError as error:
+        kept = addresses.join(addresses.parent(path), "bad_samples_unreadable.csv")
+        with addresses.reading(path) as copy, replacing(kept) as beside:
+            shutil.copyfile(copy, beside)
+        log.warning("%s; it is kept as '%s'", error, kept)
+        return []

@@ -15,9 +15,10 @@ from reports import statistics
 from reports.curves import SCORES, points, score_key, several
 from reports.pages import page
 from reports.pages.evaluation import HEAD, Picture
-from reports.tables import read_csv, table, write_csv
+from reports.tables import table
 from storage import addresses
 from storage.files import parse_json
+from storage.tables import read_csv, write_csv
 from utils import cli
 from utils.errors import ConfigError, DataError
 

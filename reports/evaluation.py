@@ -6,8 +6,8 @@ import numpy as np
 
 from reports import statistics
 from reports.pictures import strip
-from reports.tables import write_csv
 from storage import addresses
+from storage.tables import write_csv
 
 WORST = 24  # mistakes that are shown with frames
 LISTED = 5  # best classes kept of each clip

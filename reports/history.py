@@ -12,8 +12,9 @@ from pathlib import Path
 from reports import curves
 from reports.dashboards import Dashboard
 from reports.pages import page
-from reports.tables import write_csv, write_file
 from storage import addresses
+from storage.files import write_file
+from storage.tables import write_csv
 
 FIRST = ("epoch", "step", "learning_rate", "loss")
 LAST = ("samples_per_second", "data_share", "seconds_per_step", "seconds")

@@ -1,66 +1,15 @@
 """Tables that a run leaves: CSV that spreadsheets cannot be tricked with, JSON, and small tables for the screen."""
 
-import csv
 import json
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from storage import addresses
-from storage.files import replacing
-from utils.errors import ConfigError, DataError, ObjectError
+from storage.files import write_file
+from storage.tables import write_csv
 from utils.names import printable, width
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-"""A text cell that starts so gets a `'` in front: spreadsheets would run it as a formula. `'` itself is in the list, so that
-removing one leading `'` gives every cell back as it was."""
-
-
-def defused(cell: object) -> object:
-    """A cell as it is written: text that a spreadsheet would take for a formula with a `'` in front; numbers as they are."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
-
-
-def restored(cell: str) -> str:
-    """A cell as it was before `defused`."""
-    return cell.removeprefix("'")
-
-
-def write_file(path: str | Path, write: Callable, mode: str = "w") -> str | Path:
-    """Call `write(file)` on a file that takes the name `path` when it is whole; its folder is made. Returns the path.
-
-    Raises ConfigError where there is no room or no permission, RemoteError."""
-    # A file's name may hold what UTF-8 does not have.
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"}
-    try:
-        with replacing(path) as beside, open(beside, mode, **text) as file:
-            write(file)
-    except OSError as error:
-        raise ConfigError(
-            f"'{path}' cannot be written ({error.strerror or error}); make room, or name another --save_dir"
-        ) from error
-    return path
-
-
-def write_csv(path: str | Path, header: Iterable, rows: Iterable[Iterable]) -> str | Path:
-    """Write a table whose text cells are defused; returns the path. `read_csv` gives the cells back unchanged."""
-    lines = [[defused(cell) for cell in row] for row in (header, *rows)]
-    return write_file(path, lambda file: csv.writer(file).writerows(lines))
-
-
-def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """The rows of a table that `write_csv` wrote. Raises DataError."""
-    try:
-        with addresses.reading(path) as copy, open(copy, encoding="utf-8", newline="") as file:
-            lines = [[restored(cell) for cell in row] for row in csv.reader(file)]
-    except ObjectError as error:
-        raise DataError(f"table {error}") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"table '{path}' cannot be read: {error}") from error
-    header, rows = (lines or [[]])[0], lines[1:]
-    return [dict(zip(header, row, strict=False)) for row in rows]
 
 
 def write_json(path: str | Path, content: object) -> str | Path:

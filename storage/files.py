@@ -7,9 +7,9 @@ import glob
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from storage import addresses
 from utils.errors import ConfigError
@@ -54,6 +54,23 @@ def parse_json(text: str) -> Any:
     except RecursionError as error:
         raise ValueError("it nests too deep") from error
     return content
+
+
+def write_file(path: str | Path, write: Callable[[IO], object], mode: str = "w") -> str | Path:
+    """Call `write(file)` on a file that takes the name `path` when it is whole; its folder is made. Returns the path.
+
+    Raises ConfigError where there is no room or no permission, RemoteError.
+    """
+    # A file's name may hold what UTF-8 does not have.
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"}
+    try:
+        with replacing(path) as beside, open(beside, mode, **text) as file:
+            write(file)
+    except OSError as error:
+        raise ConfigError(
+            f"'{path}' cannot be written ({error.strerror or error}); make room, or name another --save_dir"
+        ) from error
+    return path
 
 
 @contextlib.contextmanager

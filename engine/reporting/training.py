@@ -11,6 +11,7 @@ from reports import REPORTS, tables
 from reports.history import Journal
 from reports.pages import evaluation, page, training
 from storage import addresses
+from storage.files import write_file
 
 log = logging.getLogger("zoo")
 
@@ -77,7 +78,7 @@ class TrainingReport:
         parts = {"kept": validation.kept, "metric": validation.metric}
         arrays = {f"{part}.{name}": array for part, owner in parts.items() for name, array in owner.state().items()}
         place = [self.trainer.best["epoch"], self.trainer.best["value"]]
-        return [tables.write_file(self._best_path, lambda file: np.savez(file, place=np.array(place), **arrays), "wb")]
+        return [write_file(self._best_path, lambda file: np.savez(file, place=np.array(place), **arrays), "wb")]
 
     def _read_best(self):
         """Values of the page on the validation of the best epoch; None where what is kept is of another one."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from reports.tables import write_file
+from storage.files import write_file
 from utils.errors import redact_urls
 from utils.names import printable
 

@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-from reports import tables
+from storage.tables import read_csv
 from support import drivers, tiny
 
 
@@ -61,7 +61,7 @@ def assert_same(one, other):
 
 def assert_each_once(save_dir):
     """Each epoch is one row of results.csv, each step one line of log.jsonl, in order."""
-    assert [row["epoch"] for row in tables.read_csv(save_dir / "TINYNET_results.csv")] == ["0", "1", "2"]
+    assert [row["epoch"] for row in read_csv(save_dir / "TINYNET_results.csv")] == ["0", "1", "2"]
     lines = (save_dir / "TINYNET_log.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(12))
 

@@ -6,7 +6,7 @@ import pytest
 
 from engine.configuration import configure
 from engine.trainer import Trainer
-from reports import tables
+from storage.tables import read_csv
 from support import pages, tiny
 
 
@@ -40,7 +40,7 @@ def test_the_page_of_a_training_and_of_its_continuation(clips, tmp_path):
     assert [row[0] for row in read.table("list", "file")] == ["training", "validation"]
     assert {row[0] for row in read.table("sample", "reason")} == {"clip 3 (é).mp4"}
     assert "loaded" in read.text and ["TRAIN.learning_rate", "0.01", "1e-30"] in read.table("key", "recipe")
-    rows = tables.read_csv(tmp_path / "TINYNET_results.csv")
+    rows = read_csv(tmp_path / "TINYNET_results.csv")
     assert [(row["epoch"], row["step"]) for row in rows] == [("0", "4"), ("1", "8")]
     assert all(float(row["lr"]) > 0 and float(row["seconds"]) > 0 for row in rows)
     for name in ("results.png", "valid_confusion_matrix.png"):

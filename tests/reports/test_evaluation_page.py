@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from metrics import METRICS
-from reports import tables
 from reports.evaluation import WORST, Classification, MultiLabel
 from reports.pages import evaluation, page
+from storage.tables import read_csv
 from support import pages
 
 NAMES = ["<script>alert(1)</script>", "$a$ _b_", "跑步", '=SUM("x")', "esc\x1b[31m"]
@@ -69,7 +69,7 @@ def read(folder):
 
 def test_numbers_are_those_of_the_tables(folder, read):
     """Regression: numbers computed twice drift apart."""
-    rows = {row["name"]: row for row in tables.read_csv(folder / "TSN_per_class.csv")}
+    rows = {row["name"]: row for row in read_csv(folder / "TSN_per_class.csv")}
     shown = read.table("class", "clips", "right")
     assert len(shown) == 4  # the fifth class has no clip
     for name, clips, right, recall, _, precision in shown:
@@ -80,7 +80,7 @@ def test_numbers_are_those_of_the_tables(folder, read):
 
 
 def test_confused_pairs_are_those_of_the_matrix(folder, read):
-    matrix = {row["true \\ predicted"]: row for row in tables.read_csv(folder / "TSN_confusion.csv")}
+    matrix = {row["true \\ predicted"]: row for row in read_csv(folder / "TSN_confusion.csv")}
     pairs = read.table("true class", "predicted as")
     assert pairs
     for true, predicted, clips, _ in pairs:
@@ -172,7 +172,7 @@ def test_multilabel(tmp_path):
     evaluation.write(tmp_path, "NEXTVLAD", evaluation.multilabel(names, result, metric), page.Facts(listed=50))
     read = pages.Page(tmp_path / "NEXTVLAD_report.html")
     assert f"{result['gap']:.4f}" in read.text and f"{result['map']:.4f}" in read.text
-    rows = {row["name"]: row for row in tables.read_csv(tmp_path / "NEXTVLAD_per_class.csv")}
+    rows = {row["name"]: row for row in read_csv(tmp_path / "NEXTVLAD_per_class.csv")}
     every = [row for table in read.tables if table[0][:2] == ["class", "videos"] for row in table[1:]]
     assert {row[0] for row in every} == {name for name in names if rows[name]["average_precision"]}
     assert "<7>" not in {row[0] for row in every}

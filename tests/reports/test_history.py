@@ -5,8 +5,9 @@ import logging
 
 import pytest
 
-from reports import curves, tables
+from reports import curves
 from reports.history import Journal
+from storage.tables import read_csv
 from utils.errors import ConfigError
 
 BEST = {"key": "valid_top1", "value": 70.0, "epoch": 1}
@@ -30,7 +31,7 @@ def test_a_row_an_epoch_in_order(tmp_path):
     history = [row(0), row(1, valid_loss=2.0, valid_top1=70.0, learning_rate=0.1)]
     for count in (1, 2):
         journal.epoch(history[:count], BEST)
-    rows = tables.read_csv(tmp_path / "TSN_results.csv")
+    rows = read_csv(tmp_path / "TSN_results.csv")
     assert [each["epoch"] for each in rows] == ["0", "1"]
     assert list(rows[0]) == [
         *("epoch", "step", "lr", "loss", "top1", "valid_loss", "valid_top1", "samples_per_second", "data_share")

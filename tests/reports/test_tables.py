@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from reports import tables
+from storage.tables import read_csv, write_csv
 from utils.errors import DataError
 from utils.names import printable
 
@@ -27,21 +28,21 @@ NAMES = [
 
 
 def test_csv_cells_are_defused_and_come_back(tmp_path):
-    path = tables.write_csv(tmp_path / "t.csv", ["name", "=head"], [(name, i) for i, name in enumerate(NAMES)])
+    path = write_csv(tmp_path / "t.csv", ["name", "=head"], [(name, i) for i, name in enumerate(NAMES)])
     with open(path, encoding="utf-8", newline="") as file:
         written = [row[0] for row in csv.reader(file)]
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in written)
-    assert tables.read_csv(path) == [{"name": name, "=head": str(i)} for i, name in enumerate(NAMES)]
+    assert read_csv(path) == [{"name": name, "=head": str(i)} for i, name in enumerate(NAMES)]
 
 
 def test_numbers_stay_numbers(tmp_path):
-    path = tables.write_csv(tmp_path / "t.csv", ["value"], [(-1.5,), (-2,)])
+    path = write_csv(tmp_path / "t.csv", ["value"], [(-1.5,), (-2,)])
     assert path.read_text().split() == ["value", "-1.5", "-2"]
 
 
 def test_a_name_that_is_no_utf8_is_written(tmp_path):
-    path = tables.write_csv(tmp_path / "t.csv", ["id"], [("clip\udcff.mp4",)])
-    assert tables.read_csv(path) == [{"id": "clip\\udcff.mp4"}]
+    path = write_csv(tmp_path / "t.csv", ["id"], [("clip\udcff.mp4",)])
+    assert read_csv(path) == [{"id": "clip\\udcff.mp4"}]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", None])
@@ -49,7 +50,7 @@ def test_a_table_that_cannot_be_read_is_one_error(content, tmp_path):
     if content:
         (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(DataError, match="t.csv"):
-        tables.read_csv(tmp_path / "t.csv")
+        read_csv(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_inference_files(tmp_path):
     paths = tables.write_inference(prefix, results)
     assert [str(path) for path in paths] == [prefix, f"{prefix}.csv", f"{prefix}.json"]
     assert pickle.loads((tmp_path / "TSN_infer_result").read_bytes()) == [("=a.mp4", [0.75, 0.25], [1, 0])]
-    rows = tables.read_csv(f"{prefix}.csv")
+    rows = read_csv(f"{prefix}.csv")
     assert [row["name"] for row in rows] == ["+b", "c", ""] and rows[2]["error"] == "no video stream"
     assert rows[0] == {"id": "=a.mp4", "rank": "1", "class": "1", "name": "+b", "probability": "0.750000", "error": ""}
 
