@@ -1,4 +1,4 @@
-"""Faults and bad input on purpose: what the project does about them, as a table. docs/reliability.md says what is promised.
+"""Faults and bad input on purpose, and what the project does about them, as a table (see docs/reliability.md).
 
     python benchmarks/attack.py                                   # all parts, about half an hour on two cores
     python benchmarks/attack.py mutations --inputs 5000 --seed 7
@@ -10,8 +10,8 @@ kills:     training killed at each link, rename, fsync and at some writes of its
 random:    training killed by SIGKILL at random moments, then resumed
 writers:   two trainings with one --save_dir
 drips:     servers that send a byte every two seconds
-The children run the tests' network of a thousand parameters. Exit status 1: something hung, died, ended with a traceback
-or changed silently.
+The children run the tests' network of a thousand parameters. Exit status 1: something hung, died, ended with a
+traceback or changed silently.
 """
 
 import argparse

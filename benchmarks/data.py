@@ -3,9 +3,9 @@
     python benchmarks/data.py
     python benchmarks/data.py --source clip.mp4     # its pictures instead of generated ones
 
-From file to a cropped sample, files in the page cache. Both ways take turns on the same clips; printed are the median CPU
-milliseconds per clip (1000 / ms = clips a second on one core) and their ratio. The old sample is normalised float32, the
-new one uint8: normalisation moved into the graph and is not in the new number.
+From file to a cropped sample, files in the page cache. Both ways take turns on the same clips; printed are the median
+CPU milliseconds per clip (1000 / ms = clips a second on one core) and their ratio. The old sample is normalised
+float32, the new one uint8: normalisation moved into the graph and is not in the new number.
 """
 
 import statistics

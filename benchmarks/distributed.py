@@ -1,10 +1,10 @@
 """Seconds of a training step by several processes, with gradients averaged in flat buckets of several sizes.
 
     OMP_NUM_THREADS=1 python -m paddle.distributed.launch --nproc_per_node 2 benchmarks/distributed.py
-    OMP_NUM_THREADS=1 python benchmarks/distributed.py --throughput         # and the same under the launcher: TSN's samples a second
+    OMP_NUM_THREADS=1 python benchmarks/distributed.py --throughput   # and under the launcher: TSN's samples a second
 
-A tiny input to a whole ResNet-50 (25.6 million parameters), so that the exchange of gradients is most of a step. `1` is a bucket a
-parameter; `alone` leaves the exchange out.
+A tiny input to a whole ResNet-50 (25.6 million parameters), so that the exchange of gradients is most of a step. `1` is
+a bucket a parameter; `alone` leaves the exchange out.
 """
 
 import sys

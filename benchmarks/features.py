@@ -1,4 +1,5 @@
-"""Speed of the feature side on one CPU core: the scores of an epoch, parsing shards, and reading batches against the old way.
+"""Speed of the feature side on one CPU core: the scores of an epoch, parsing shards, and reading batches against the
+old way.
 
     python benchmarks/features.py
 
@@ -98,12 +99,15 @@ def parsing(shards, count=200, rounds=7):
     )
     for name, taken in times.items():
         print(
-            f"parsing a {name:32s} {taken / count * 1e6:6.0f} us a record, TFRecord takes {times['TFRecord'] / taken:.2f} of it"
+            f"parsing a {name:32s} {taken / count * 1e6:6.0f} us a record, "
+            f"TFRecord takes {times['TFRecord'] / taken:.2f} of it"
         )
 
 
 def old_batches(path, batch=40, classes=3862):
-    """What the old zoo's reader and feeder did with a pickle (v1.3, AttentionLSTM): float64 samples, a list of every frame, a cast."""
+    """What the old zoo's reader and feeder did with a pickle (v1.3, AttentionLSTM): float64 samples, a list of every
+    frame, a cast.
+    """
     with open(path, "rb") as file:
         content = pickle.load(file, encoding="bytes")
     samples = []
@@ -142,7 +146,8 @@ def reading(shards, count=200, rounds=5):
     for kind in shards:
         other = old.get(kind, old["pickle by Python 2"])
         print(
-            f"batches from a {kind:18s} {count / times[kind]:5.0f} records/s, {times[other] / times[kind]:.1f} times {other} "
+            f"batches from a {kind:18s} {count / times[kind]:5.0f} records/s, "
+            f"{times[other] / times[kind]:.1f} times {other} "
             f"({count / times[other]:.0f})"
         )
 

@@ -1,11 +1,13 @@
-"""Speed of inference on a CPU: ResNet-50 TSN, one video of 8 frames at 224 pixels, in every way that this zoo can run it, and PyTorch's.
+"""Speed of inference on a CPU: ResNet-50 TSN, one video of 8 frames at 224 pixels, in every way that this zoo can
+run it, and PyTorch's.
 
     python benchmarks/inference.py [--rounds 10] [--torch PYTHON]
 
-The ways take turns, each in a process of its own that is otherwise asleep; the best round of each counts. Given are wall and CPU
-milliseconds, the ratio of the wall times to the exported program's in fp32, and the largest difference of the logits from the static
-executor's. PyTorch is not needed: --torch names a Python that has it (2.x), and then the bare ResNet-50 on 8 normalised frames is timed
-there, eager and channels_last. onnxruntime needs the extra `onnx`; bf16 a CPU that has it.
+The ways take turns, each in a process of its own that is otherwise asleep; the best round of each counts. Given are
+wall and CPU milliseconds, the ratio of the wall times to the exported program's in fp32, and the largest difference of
+the logits from the static executor's. PyTorch is not needed: --torch names a Python that has it (2.x), and then the
+bare ResNet-50 on 8 normalised frames is timed there, eager and channels_last. onnxruntime needs the extra `onnx`; bf16
+a CPU that has it.
 """
 
 import argparse
@@ -117,10 +119,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         network = trained()
         for form in ("paddle", "onnx"):
-            print(
-                f"exported to {form}: largest relative difference {exporter.export(network, Path(folder) / form, form):.1e}",
-                flush=True,
-            )
+            difference = exporter.export(network, Path(folder) / form, form)
+            print(f"exported to {form}: largest relative difference {difference:.1e}", flush=True)
         del network
         ways = [way for way in OURS if "bf16" not in way or compat.bfloat16_available()]
         pythons = {**dict.fromkeys(ways, sys.executable), **dict.fromkeys(TORCH if args.torch else (), args.torch)}

@@ -2,11 +2,13 @@
 
     python benchmarks/loader.py
 
-Clips of 340x256 with a keyframe every 12 frames (cheap to decode, so that overhead shows), StNet's 7 x 5 frames, batches of 8.
+Clips of 340x256 with a keyframe every 12 frames (cheap to decode, so that overhead shows), StNet's 7 x 5 frames,
+batches of 8.
     bare        each thread reads clips into a buffer of its own: no queue, no order, no batches
     loader      datareader.loader.Loader with as many threads
     processes   as many processes, which write in place into a ring of batches in shared memory
-The three take turns. Printed: clips a second by the wall (the median of the rounds), and CPU milliseconds a clip with all its processes.
+The three take turns. Printed: clips a second by the wall (the median of the rounds), and CPU milliseconds a clip with
+all its processes.
 """
 
 import multiprocessing

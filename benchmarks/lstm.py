@@ -1,8 +1,10 @@
-"""Speed of the peephole LSTM in a training step, against Paddle's own LSTM, which has no peepholes and cannot hold the weights.
+"""Speed of the peephole LSTM in a training step, against Paddle's own LSTM, which has no peepholes and cannot hold
+the weights.
 
     OMP_NUM_THREADS=2 python benchmarks/lstm.py [--batch 4] [--frames 300] [--rounds 10]
 
-Both project inputs of width 512 to the gates of 1024 units and update every weight. They take turns; the best round counts.
+Both project inputs of width 512 to the gates of 1024 units and update every weight. They take turns; the best round
+counts.
 """
 
 import argparse

@@ -1,9 +1,11 @@
-"""Ways to scale a frame to a short side of 256: CPU milliseconds, and how far the pixels are from Pillow's bilinear (the old zoo's).
+"""Ways to scale a frame to a short side of 256: CPU milliseconds, and how far the pixels are from Pillow's bilinear
+(the old zoo's).
 
     python benchmarks/scaling.py clip.mp4
 
-The middle frame of the video, enlarged or shrunk beforehand to each source size; difference in grey levels: mean / 99th percentile /
-largest. `chosen` is what the readers do by default; `one step` is Pillow scaling the central 224x224 window alone.
+The middle frame of the video, enlarged or shrunk beforehand to each source size; difference in grey levels: mean / 99th
+percentile / largest. `chosen` is what the readers do by default; `one step` is Pillow scaling the central 224x224
+window alone.
 """
 
 import time

@@ -1,9 +1,10 @@
-"""Time until a model can answer, at the size of its shipped recipe: with its weights, and exported to Paddle and to ONNX.
+"""Time until a model can answer, at the size of its shipped recipe: with its weights, and exported to Paddle and to
+ONNX.
 
     python benchmarks/startup.py [MODEL ...]
 
-Every line is of a process of its own, on random weights: importing, then building the program and reading the weights (or
-loading the exported program), then the first batch of one sample. Given are CPU seconds / wall seconds of each.
+Every line is of a process of its own, on random weights: importing, then building the program and reading the weights
+(or loading the exported program), then the first batch of one sample. Given are CPU seconds / wall seconds of each.
 """
 
 import subprocess

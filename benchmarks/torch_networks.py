@@ -1,5 +1,7 @@
-"""ResNet-50, and StNet on it, in PyTorch: torchvision's layers written out, since only their speed is asked for. Imported by the
-benchmarks in a Python that has PyTorch, never by the zoo."""
+"""ResNet-50, and StNet on it, in PyTorch: torchvision's layers written out, since only their speed is asked for.
+
+Imported by the benchmarks in a Python that has PyTorch, never by the zoo.
+"""
 
 import torch
 from torch import nn

@@ -3,9 +3,10 @@
     python benchmarks/training.py TSN [--torch PYTHON]
     python benchmarks/training.py STNET --batch 2 [--torch PYTHON]
 
-At 112 pixels. `loop` is a training epoch of Trainer on generated clips: reading, metrics, seeds and log lines included; `bare` is the
-executor alone, again and again on one batch. --torch names a Python that has PyTorch 2; the same network is trained there, channels_last,
-SGD with momentum and weight decay, on one batch. Blocks of steps take turns; given are the best and the median of seconds a step.
+At 112 pixels. `loop` is a training epoch of Trainer on generated clips: reading, metrics, seeds and log lines included;
+`bare` is the executor alone, again and again on one batch. --torch names a Python that has PyTorch 2; the same network
+is trained there, channels_last, SGD with momentum and weight decay, on one batch. Blocks of steps take turns; given are
+the best and the median of seconds a step.
 """
 
 import statistics

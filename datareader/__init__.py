@@ -1,4 +1,7 @@
-"""From files to batches. Readers know nothing of Paddle programs. To add a reader: a file here and a line in READERS."""
+"""From files to batches. Readers know nothing of Paddle programs.
+
+To add a reader: a file here and a line in READERS.
+"""
 
 from datareader.clips.dataset import ClipDataset
 from datareader.features.dataset import FeatureDataset

@@ -5,18 +5,37 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from datareader.resources import patiently
 from datareader.stopping import THREAD_NAME, Stopped, join, stop_at_exit, work_for
 from utils.errors import DataError, RemoteError, ResourceError
 
-if TYPE_CHECKING:
-    from datareader.loader import Loader
-
 __all__ = ["Epoch", "Slot"]
 
 POLL_SECONDS = 1.0
+
+
+class Source(Protocol):
+    """What an epoch needs of its loader (datareader/loader.py)."""
+
+    dataset: Any
+    batch_size: int
+    threads: int
+    timeout: float
+    buffer_bytes: int
+    training: bool
+    part: tuple[int, int]
+    bad: dict[int, str]
+    lost: str | None
+
+    def __len__(self) -> int: ...
+
+    def rows(self, number: int) -> range: ...
+
+    def order(self, epoch: int) -> Any: ...
+
+    def reject(self, index: int, reason: str) -> None: ...
 
 
 @dataclass(eq=False)
@@ -43,7 +62,7 @@ class Slot:
 class Epoch:
     """Threads that read an epoch of a loader; `slots_in_order` is called by the consumer, `stop` by anybody."""
 
-    def __init__(self, loader: "Loader", number: int) -> None:
+    def __init__(self, loader: Source, number: int) -> None:
         self.loader, self.number, self.order = loader, number, loader.order(number)
         self.tasks: queue.SimpleQueue = queue.SimpleQueue()
         self.events: queue.SimpleQueue = queue.SimpleQueue()

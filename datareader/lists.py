@@ -5,8 +5,8 @@
     /data/new/clip.mp4                      a clip to classify needs no label
     /data/yt8m/train0093.tfrecord           a shard holds the features and labels of many videos
 
-A list, and each file in it, may be at an address (storage/addresses.py). Relative entries of a remote list start from its
-folder too.
+A list, and each file in it, may be at an address (storage/addresses.py). Relative entries of a remote list start from
+its folder too.
 """
 
 import os

@@ -4,7 +4,7 @@
 
 In training, a sample that cannot be read is replaced by the next one of the order. Elsewhere it is left out and
 reported. A reader stuck on one file is given up after `sample_timeout` seconds, and another thread takes its place.
-A lost connection ends training. Elsewhere what was read by then is delivered, and the rest is left out with that reason.
+A lost connection ends training. Elsewhere the samples read by then are delivered, and the rest has that as its reason.
 Threads are enough: decoding and scaling release the interpreter's lock.
 """
 
@@ -59,8 +59,8 @@ class Loader:
     was lost outside of training. `close`, or `with loader:`, stops the threads and waits for them.
 
     `part` (rank, world) reads one of `world` contiguous slices of every batch; the samples of a batch and their order
-    stay the same. Slices are equal if batch_size is a multiple of `world`. Otherwise some may be empty, and a batch with
-    an empty slice is not delivered.
+    stay the same. Slices are equal if batch_size is a multiple of `world`. Otherwise some may be empty, and a batch
+    with an empty slice is not delivered.
     """
 
     def __init__(

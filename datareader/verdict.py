@@ -7,10 +7,12 @@ RARE = 0.2  # a class with less than this share of the average is called rare
 
 
 def verdict(samples, num_classes=None, names=None, frames=None):
-    """(text, whether something is wrong) of checked samples, in the order of the lists; the first list is the one to train on.
+    """(text, whether something is wrong) of checked samples, in the order of the lists.
 
-    Wrong are clips with a problem, classes without a clip to train on, clips under two labels, and clips of other lists that
-    are trained on. The rest is mentioned: rare classes, repeats, clips with fewer than `frames` frames.
+    The first list is the one to train on.
+
+    Wrong are clips with a problem, classes without a clip to train on, clips under two labels, and clips of other lists
+    that are trained on. The rest is mentioned: rare classes, repeats, clips with fewer than `frames` frames.
     """
     filelists = list(dict.fromkeys(sample.filelist for sample in samples))
     good = [sample for sample in samples if not sample.problem]
@@ -44,7 +46,8 @@ def _overview(samples, filelists, classes):
         else ""
     )
     total = sum({sample.path: sample.bytes for sample in samples}.values())
-    return f"{len(samples)} clips ({sizes}) of {classes} {_plural(classes, 'class', 'classes')}{span}, {total / 1e6:.1f} MB."
+    word = _plural(classes, "class", "classes")
+    return f"{len(samples)} clips ({sizes}) of {classes} {word}{span}, {total / 1e6:.1f} MB."
 
 
 def _problems(samples):
@@ -127,7 +130,8 @@ def _histogram(filelists, counts, named):
 def _some(words, one, many):
     """`2 classes: 'a', 'b'`, cut off where there are too many."""
     rest = len(words) - SHOWN
-    return f"{len(words)} {_plural(len(words), one, many)}: {', '.join(words[:SHOWN])}{f' and {rest} more' if rest > 0 else ''}"
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"{len(words)} {_plural(len(words), one, many)}: {', '.join(words[:SHOWN])}{more}"
 
 
 def _plural(count, one, many):

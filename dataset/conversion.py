@@ -1,4 +1,4 @@
-"""What the tools that go through many clips share: several at a time, a progress bar, whole files only, a list of what failed."""
+"""What tools for many clips share: whole files only, and a list of what failed."""
 
 import contextlib
 from pathlib import Path
@@ -10,7 +10,10 @@ from utils.errors import DataError, VideoError
 
 
 def convert_all(convert, jobs, workers, title):
-    """([result of convert(job)], [VideoError]): a clip that cannot be converted stops no other. Raises DataError for the rest."""
+    """([result of convert(job)], [VideoError]): a clip that cannot be converted stops no other.
+
+    Raises DataError for the rest.
+    """
 
     def attempt(job):
         try:

@@ -24,8 +24,10 @@ MODES = {"train": ("TRAIN",), "val": ("VALID", "TEST", "INFER")}  # whose lists 
 
 
 def overrides(folder, out, splits):
-    """{'SECTION.key': value} that point the modes of `splits` (train, val) at lists written into the folder `out`, and, where
-    clips lie in class folders that are not Kinetics-400's, tell their number and names. Raises DataError, ConfigError."""
+    """{'SECTION.key': value} that point the modes of `splits` (train, val) at lists written into the folder `out`,
+    and, where clips lie in class folders that are not Kinetics-400's, tell their number and names. Raises
+    DataError, ConfigError.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"--dataset_path '{folder}' is not a folder; expected one with {_expected(splits)}")
@@ -69,7 +71,8 @@ def _files(folder, split):
         stems = [entry["video_name"][:-4] for entry in entries]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"'{listed}' cannot be read ({type(error).__name__}: {error}); expected a JSON list of objects with a video_name"
+            f"'{listed}' cannot be read ({type(error).__name__}: {error}); expected a JSON list of objects with "
+            "a video_name"
         ) from error
     missing = [stem for stem in stems if Path(stem).name not in found]
     if missing:

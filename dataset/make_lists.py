@@ -3,8 +3,9 @@
     python dataset/make_lists.py my_clips --val 0.2
     python train.py --model_name=TSN --config=my_clips/clips.yaml
 
-Opens every clip, splits each class, and writes train.list, val.list, classes.txt and clips.yaml (a config that points at
-them) into --out, by default the folder itself. What cannot be read is left out and named. Exit status 1 says there was some.
+Opens every clip, splits each class, and writes train.list, val.list, classes.txt and clips.yaml (a config that points
+at them) into --out, by default the folder itself. What cannot be read is left out and named. Exit status 1 says there
+was some.
 """
 
 import os
@@ -27,7 +28,10 @@ MINIMUM = 2  # clips of a class: one to learn from, one to check with
 
 
 def find(folder):
-    """{class name: sorted clips} of the subfolders of `folder`. Hidden ones, and those without any clip, do not count. Raises DataError."""
+    """{class name: sorted clips} of the subfolders of `folder`. Raises DataError.
+
+    Hidden subfolders and those without any clip do not count.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"'{folder}' is not a folder; expected one with a subfolder of clips for each class")
@@ -43,8 +47,8 @@ def find(folder):
                 classes[entry.name] = clips
     if len(classes) < 2:
         raise DataError(
-            f"'{folder}': {len(classes)} subfolders with clips in them; expected one for each of two or more classes, for "
-            f"example running/1.mp4 and jumping/2.mp4; clips end in {', '.join(lists.CLIPS)}"
+            f"'{folder}': {len(classes)} subfolders with clips in them; expected one for each of two or more classes, "
+            f"for example running/1.mp4 and jumping/2.mp4; clips end in {', '.join(lists.CLIPS)}"
         )
     return classes
 
@@ -104,7 +108,7 @@ def write(out, classes, train, valid):
         mode: {"filelist": str(out / ("train.list" if mode == "TRAIN" else "val.list"))}
         for mode in ("TRAIN", "VALID", "TEST")
     }
-    # The recipes are for thousands of clips on many devices. These settings suit tens of clips and a pretrained backbone.
+    # The recipes are for thousands of clips on many devices; this suits tens of clips and a pretrained backbone.
     filelists["TRAIN"] |= {"epoch": 20, "batch_size": min(8, len(train)), "learning_rate": 0.001}
     filelists["VALID"] |= {"batch_size": 8}
     tree = {
@@ -133,7 +137,10 @@ def summary(classes, train, valid, bad):
 
 
 def make(folder, share=0.2, out=None, seed=0):
-    """Scan, check, split, write. Returns (training samples, validation samples, {unreadable path: reason}). Raises ZooError."""
+    """Scan, check, split, write. Returns (training samples, validation samples, {unreadable path: reason}).
+
+    Raises ZooError.
+    """
     if not 0 < share < 1:
         raise ConfigError(f"--val '{share}': expected a share between 0 and 1, for example 0.2")
     found, out = find(folder), folder if out is None else out

@@ -1,13 +1,13 @@
-"""Re-encode a folder of clips so that reading them takes less time: H.264 with frequent keyframes, small, without sound.
+"""Re-encode a folder of clips so that reading them takes less time: small H.264 with many keyframes, without sound.
 
     python dataset/transcode.py my_clips my_clips_256 --dry_run
     python dataset/transcode.py my_clips my_clips_256
     python train.py ... -o TRAIN.data_root=my_clips_256
 
-A few clips are tried first, to say what the whole will cost and gain. The tree of folders is kept and every clip becomes an
-.mp4; its frames are the same in number and order. What is already there is kept, so an interrupted run continues; to encode
-with other settings choose another folder. Clips that cannot be read whole are listed in TARGET_DIR/failed.csv. Exit status 1
-says there were some.
+A few clips are tried first, to say what the whole will cost and gain. The tree of folders is kept and every clip
+becomes an .mp4; its frames are the same in number and order. What is already there is kept, so an interrupted run
+continues; to encode with other settings choose another folder. Clips that cannot be read whole are listed in
+TARGET_DIR/failed.csv. Exit status 1 says there were some.
 """
 
 import logging
@@ -69,7 +69,10 @@ def find(source_dir, target_dir):
 
 
 def transcode(source, target, settings):
-    """Write one clip; (bytes before, bytes after). Raises VideoError for a clip that cannot be read whole, DataError for the target."""
+    """Write one clip; (bytes before, bytes after).
+
+    Raises VideoError for a clip that cannot be read whole, DataError for the target.
+    """
     expected = probe(source).frames
     with writing(target) as path:
         frames = _encode(source, path, settings)
@@ -219,8 +222,8 @@ def _announce(guess, size, workers):
         log.warning("none of the clips that were tried can be read, so cost and gain are not known")
         return
     log.info(
-        "by %d of them: %.1f MB become %.1f MB (%+.0f %%), TSN's frames are read %.1f times as fast, encoding takes about %.1f min "
-        "with %d at a time",
+        "by %d of them: %.1f MB become %.1f MB (%+.0f %%), TSN's frames are read %.1f times as fast, encoding takes "
+        "about %.1f min with %d at a time",
         guess.clips,
         size / 1e6,
         guess.size * size / 1e6,

@@ -6,7 +6,10 @@ from utils.errors import DataError
 
 
 def ranks(probabilities, labels):
-    """0-based rank of each label among its row's scores. probabilities [B, C], labels [B]. Ties, and NaN, go against the label."""
+    """0-based rank of each label among its row's scores. probabilities [B, C], labels [B].
+
+    Ties, and NaN, go against the label.
+    """
     scores = probabilities[np.arange(len(labels)), labels]
     return (~(probabilities < scores[:, None])).sum(axis=1) - 1
 
@@ -14,7 +17,8 @@ def ranks(probabilities, labels):
 class Accuracy:
     """`update` with batches, `result` -> {"loss", "top1", "top5"}; accuracies in percent.
 
-    With fewer than five classes k is the class count, and the key says so: {"top1", "top3"} (regression: old zoo crashed).
+    With fewer than five classes k is the class count, and the key says so: {"top1", "top3"} (regression: old zoo
+    crashed).
     """
 
     best = "top1"  # the value by which the best checkpoint is chosen
@@ -27,7 +31,10 @@ class Accuracy:
         self.count, self.loss, self.correct = 0, 0.0, dict.fromkeys(self.ks, 0)
 
     def update(self, probabilities, labels, loss, number=0):
-        """probabilities [B, C], labels int [B] or [B, 1], loss: mean over the batch; `number` of the batch: see YouTube8M."""
+        """probabilities [B, C], labels int [B] or [B, 1], loss: mean over the batch.
+
+        `number` of the batch: see YouTube8M.
+        """
         found = ranks(np.asarray(probabilities), np.asarray(labels).reshape(-1))
         self.count += len(found)
         self.loss += float(loss) * len(found)
@@ -56,6 +63,9 @@ class Accuracy:
 
     @staticmethod
     def line(result, final=False):
-        """The text of a log line, as the old zoo's scrapers know it: `Loss: 5.99,  top1_acc: 0.00, ...`; no other one when `final`."""
+        """The text of a log line, as the old zoo's scrapers know it: `Loss: 5.99,  top1_acc: 0.00, ...`.
+
+        No other one when `final`.
+        """
         shown = "".join(f"\t{key}_acc: {value:.2f}, " for key, value in result.items() if key != "loss")
         return f"\tLoss: {result['loss']:.6f},{shown}"

@@ -1,7 +1,7 @@
 """The YouTube-8M scores: Hit@1, PERR, GAP and mAP of sigmoid scores against multi-hot labels.
 
-Definitions of the YouTube-8M starter kit (Abu-El-Haija et al., arXiv 1609.08675, section 5), which old zoo v1.3 carried.
-An epoch keeps k (score, hit, class) triples a video, about 140 bytes at k = 20, and one count a class.
+Definitions of the YouTube-8M starter kit (Abu-El-Haija et al., arXiv 1609.08675, section 5), which old zoo v1.3
+carried. An epoch keeps k (score, hit, class) triples a video, about 140 bytes at k = 20, and one count a class.
 """
 
 import heapq
@@ -30,14 +30,17 @@ def hits_at_one(probabilities, labels):
 def precisions_at_equal_recall(scores, hits, positives):
     """float [B]: share of true classes among a video's n best, n being how many labels it has; 0 for n = 0.
 
-    scores, hits [B, K]: of the K >= max(positives) best classes, best first; positives int [B]. A score of 0 finds nothing.
+    scores, hits [B, K]: of the K >= max(positives) best classes, best first; positives int [B]. A score of 0 finds
+    nothing.
     """
     counted = np.arange(scores.shape[1]) < positives[:, None]
     return (hits & counted & (scores > 0)).sum(axis=1) / np.maximum(positives, 1)
 
 
 def average_precision(scores, hits, positives):
-    """Sum over the hits, best score first, of the precision down to them, over all `positives`, pooled or not; 0.0 without any.
+    """Sum over the hits, best score first, of the precision down to them, over all `positives`, pooled or not.
+
+    0.0 without any.
 
     scores, hits: [N], the pooled pairs in the order they came in.
     """
@@ -54,9 +57,9 @@ def average_precision(scores, hits, positives):
 def _old_ranking(scores, hits):
     """Indices [N] by descending score, ties in the old zoo's order, so that its numbers come out to the last digit.
 
-    The old zoo pooled (score, hit) pairs in a binary heap, shuffled the heap by Python's generator seeded with 0, and sorted
-    stably. Where ties are rare the choice is far below what is printed; on saturated scores it is not. The seed went to the
-    global generator, which made every shuffle after a log line the same: here the generator is private.
+    The old zoo pooled (score, hit) pairs in a binary heap, shuffled the heap by Python's generator seeded with 0, and
+    sorted stably. Where ties are rare the choice is far below what is printed; on saturated scores it is not. The seed
+    went to the global generator, which made every shuffle after a log line the same: here the generator is private.
     """
     count = len(scores)
     ascending = np.lexsort((hits, scores))
@@ -70,7 +73,10 @@ def _old_ranking(scores, hits):
 
 
 class YouTube8M:
-    """`update` with batches, `result` -> {"loss", "hit_at_one", "perr", "gap", "map"}; all but the loss are fractions."""
+    """`update` with batches, `result` -> {"loss", "hit_at_one", "perr", "gap", "map"}.
+
+    All but the loss are fractions.
+    """
 
     best = "gap"  # the value by which the best checkpoint is chosen
 
@@ -88,7 +94,8 @@ class YouTube8M:
     def update(self, probabilities, labels, loss, number=0):
         """probabilities [B, C], labels multi-hot [B, C], loss: mean over the batch.
 
-        Where several processes share each batch, its `number` in the epoch lets `merge` restore the order, which decides ties.
+        Where several processes share each batch, its `number` in the epoch lets `merge` restore the order, which
+        decides ties.
         """
         probabilities, labels = np.asarray(probabilities), np.asarray(labels) > 0
         if probabilities.shape != labels.shape or labels.shape[1:] != (self.num_classes,):
@@ -131,7 +138,10 @@ class YouTube8M:
         }
 
     def merge(self, states):
-        """Become the sum of several metrics' states; parts of a batch that have one number are put together, in this order."""
+        """Become the sum of several metrics' states.
+
+        Parts of a batch that have one number are put together, in this order.
+        """
         self.reset()
         for name in ("count", "loss", "hit_at_one", "perr", "positives"):
             setattr(self, name, sum(state[name] for state in states))
@@ -152,7 +162,10 @@ class YouTube8M:
         return [np.concatenate(parts) for parts in zip(*self.pools, strict=True)]
 
     def average_precisions(self):
-        """Average precision of each class, [C], over the videos that have it among their k best; 0 for classes never seen."""
+        """Average precision of each class, [C], over the videos that have it among their k best.
+
+        0 for classes never seen.
+        """
         scores, hits, classes = self._pooled()
         by_class = np.argsort(classes, kind="stable")
         ends = np.cumsum(np.bincount(classes, minlength=self.num_classes))
@@ -177,10 +190,11 @@ class YouTube8M:
 
     @staticmethod
     def line(result, final=False):
-        """The text of a log line, as the old zoo's scrapers know it: ` , loss = 0.693147, Hit@1 = 0.50, PERR = 0.21, GAP = 0.43`.
+        """The text of a log line, as the old zoo's scrapers know it: ` , loss = 0.693147, Hit@1 = 0.50, PERR = 0.21,
+        GAP = 0.43`.
 
-        `final` gives the line that closed an evaluation; where the old zoo listed every class's average precision there,
-        thousands of numbers, their mean stands.
+        `final` gives the line that closed an evaluation; where the old zoo listed every class's average precision
+        there, thousands of numbers, their mean stands.
         """
         if final:
             return (

@@ -10,7 +10,10 @@ log = logging.getLogger("zoo")
 
 
 def balanced(items, config):
-    """Factors on the loss of each class, inverse to its share of the list and one on average over the samples. Raises DataError."""
+    """Factors on the loss of each class, inverse to its share of the list and one on average over the samples.
+
+    Raises DataError.
+    """
     labels = [item.label for item in items]
     if None in labels:
         raise DataError(

@@ -22,8 +22,8 @@ def segment_starts(frame_count, segments, length, rng=None, centre="clip"):
 def view_starts(frame_count, segments, length, clips):
     """`segment_starts` of `clips` clips that lie evenly over each part, clip-major: the test of dense sampling.
 
-    With one segment these are the starts of TPN's authors: of 300 frames and clips of 64, 11, 35, 59, ... 225. Videos (parts)
-    shorter than a clip give `clips` equal ones.
+    With one segment these are the starts of TPN's authors: of 300 frames and clips of 64, 11, 35, 59, ... 225. Videos
+    (parts) shorter than a clip give `clips` equal ones.
     """
     part = frame_count // segments
     if part < length:
@@ -33,15 +33,18 @@ def view_starts(frame_count, segments, length, clips):
 
 
 def frame_indices(starts, length, frame_count, interval=1):
-    """`length` frames from each start, `interval` apart, wrapped around a short video (as mmaction2 does; TPN's authors repeat
-    the last frame)."""
+    """`length` frames from each start, `interval` apart, wrapped around a short video.
+
+    mmaction2 wraps too; TPN's authors repeat the last frame.
+    """
     return [(start + i * interval) % frame_count for start in starts for i in range(length)]
 
 
 def stride_indices(frame_count, wanted, rng=None):
     """`wanted` frames spread evenly over a video of any length: frame floor((i + u) * frame_count / wanted) for each i.
 
-    u is uniform in [0, 1) with `rng` (training), else 1/2 (old zoo v1.3 drew it in every mode: scores varied from run to run).
+    u is uniform in [0, 1) with `rng` (training), else 1/2 (old zoo v1.3 drew it in every mode: scores varied from run
+    to run).
     """
     offsets = rng.random(wanted) if rng is not None else [0.5] * wanted
     stride = frame_count / wanted

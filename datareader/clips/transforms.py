@@ -39,8 +39,11 @@ def centre_offset(size, target):
 
 
 def windows(width, height, target, crops=1):
-    """[(x, y, flip)] of the views of one frame: the centre; or 3 along the long side: first, last, middle (TPN's authors); or
-    10: the corners and the centre, then the same mirrored (TSN paper, section 3.3)."""
+    """[(x, y, flip)] of the views of one frame.
+
+    1 crop: the centre. 3 crops: along the long side, first, last, middle (TPN's authors). 10 crops: the corners and
+    the centre, then the same mirrored (TSN paper, section 3.3).
+    """
     x, y = centre_offset(width, target), centre_offset(height, target)
     if crops == 3:
         step = (max(width, height) - target) // 2
@@ -54,8 +57,10 @@ def windows(width, height, target, crops=1):
 
 
 def resized_window(width, height, rng):
-    """(x, y, width, height) of a window of random area and ratio inside a frame; the largest square in the centre where ten
-    draws do not fit."""
+    """(x, y, width, height) of a window of random area and ratio inside a frame.
+
+    If ten draws do not fit, it is the largest square in the centre.
+    """
     for _ in range(TRIES):
         area, ratio = rng.uniform(*AREA) * width * height, math.exp(rng.uniform(*map(math.log, RATIO)))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
@@ -68,9 +73,9 @@ def resized_window(width, height, rng):
 class CropResize:
     """One geometry for all frames of a clip: scale to `short_size`, cut `target_size`, perhaps flip. uint8 in and out.
 
-    With `rng` (training) the window and the flip are drawn, in the old zoo's order: x, y, flip; without it there are `crops`
-    windows, see `windows`. `resized` draws the window in the unscaled frame instead, and its size with it; `jitter` draws
-    colours, see `colour_matrix`. The draw happens at the first frame, whose size fixes the geometry.
+    With `rng` (training) the window and the flip are drawn, in the old zoo's order: x, y, flip; without it there are
+    `crops` windows, see `windows`. `resized` draws the window in the unscaled frame instead, and its size with it;
+    `jitter` draws colours, see `colour_matrix`. The draw happens at the first frame, whose size fixes the geometry.
     """
 
     def __init__(
@@ -81,7 +86,7 @@ class CropResize:
         self.plan = self.colours = None
 
     def __call__(self, frame):
-        """RGB uint8 [H, W, 3] -> [target_size, target_size, 3], or [crops, target_size, target_size, 3] of several crops."""
+        """RGB uint8 [H, W, 3] -> [size, size, 3] or, for several crops, [crops, size, size, 3]; size = target_size."""
         if self.plan is None:
             self.plan = self._draw(*frame.shape[1::-1])
             self.colours = colour_matrix(self.rng) if self.jitter else None
@@ -112,7 +117,8 @@ class CropResize:
         size = width, height
         if width * height > DEFAULTS.pixels:
             raise DataError(
-                f"frames of {given} would become {width}x{height} pixels, more than '{DEFAULTS.pixels}'; crop them first"
+                f"frames of {given} would become {width}x{height} pixels, more than '{DEFAULTS.pixels}'; "
+                "crop them first"
             )
         if min(size) < target:
             raise DataError(
@@ -126,8 +132,10 @@ class CropResize:
 
 
 def colour_matrix(rng):
-    """A random affine map [3, 4] of RGB in 0..255, with the ranges of TPN's authors: brightness +-32, contrast and saturation 0.6
-    to 1.4, hue +-18 degrees, each in half of the clips, contrast before or after the other two; lighting 0.1 always.
+    """A random affine map [3, 4] of RGB in 0..255, with the ranges of TPN's authors.
+
+    Brightness +-32, contrast and saturation 0.6 to 1.4, hue +-18 degrees, each in half of the clips; contrast comes
+    before or after saturation and hue. Lighting 0.1 in all clips.
 
     Contrast turns about mid-grey, not about each frame's mean, so that one map serves all frames.
     """
@@ -150,8 +158,11 @@ def colour_matrix(rng):
 
 
 def scale(frame, size, kernel="linear"):
-    """Scale to `size` (width, height). `linear`: OpenCV, smoothed first where it shrinks; `pil`: Pillow's bilinear, bit for bit
-    what the old zoo fed. Pillow's weighs all pixels that a new one covers, OpenCV's the nearest two, which aliases."""
+    """Scale to `size` (width, height).
+
+    kernel "linear": OpenCV's bilinear, smoothed first if the frame shrinks, for it weighs only the nearest two pixels.
+    kernel "pil": Pillow's bilinear, which weighs all pixels that a new one covers; bit for bit what the old zoo fed.
+    """
     height, width = frame.shape[:2]
     if (width, height) == tuple(size):
         return frame
@@ -167,7 +178,7 @@ def scale(frame, size, kernel="linear"):
 
 
 def smoothing(shrink):
-    """(taps, sigma in pixels) of the Gaussian after which linear interpolation comes nearest to Pillow's at this ratio of sizes.
+    """(taps, sigma in pixels) of the Gaussian that makes linear interpolation most like Pillow's at this ratio.
 
     Pillow's triangle has a variance of shrink^2 / 6, and the interpolation brings some of it; how much was fitted.
     """

@@ -140,7 +140,10 @@ def _picked(path: str | os.PathLike, pick: Callable[[int], Iterable[int]], count
 
 
 def _converter(convert: Callable[[np.ndarray], np.ndarray] | None) -> Converter:
-    """A function from a decoded frame to what is kept of it. Making one costs as much as a frame, so one serves a video."""
+    """A function from a decoded frame to what is kept of it.
+
+    Making one costs as much as a frame, so one serves a video.
+    """
     reformatter = VideoReformatter()
 
     def to_array(frame: av.VideoFrame) -> np.ndarray:
@@ -168,7 +171,7 @@ def _decode_sparse(
     decoder = stream.codec_context
     order = sorted((n for n, packet in enumerate(packets) if not packet.is_discard), key=lambda n: packets[n].pts)
     index_of = {packets[order[index]].pts: index for index in wanted}
-    # Frames that no other frame refers to need not be decoded. Only H.264 tells reliably: on AV1 wanted frames are spoilt.
+    # Frames that no other frame refers to need not be decoded. Only H.264 says so reliably.
     unwanted = "NONREF" if stream.codec.canonical_name == "h264" else "DEFAULT"
     arrays = {}
     try:

@@ -2,8 +2,8 @@
 
     list -> shards -> how many videos in each -> index -> (shard, video) -> which frames -> uint8 rows of a padded batch
 
-TFRecords and pickles may be mixed. Randomness is a function of (seed, epoch, index) alone. In memory are the batches and
-the places of the videos: eight bytes a video of a TFRecord, and the structure of 2 * WINDOW pickles.
+TFRecords and pickles may be mixed. Randomness is a function of (seed, epoch, index) alone. In memory are the batches
+and the places of the videos: eight bytes a video of a TFRecord, and the structure of 2 * WINDOW pickles.
 """
 
 from bisect import bisect_right
@@ -28,7 +28,10 @@ WINDOW = 16  # shards whose videos are shuffled together
 
 
 class Videos:
-    """The features of a batch: {name: uint8 [B, frames, width]}, zeros after each video's `length` frames (int64 [B])."""
+    """The features of a batch: {name: uint8 [B, frames, width]} and `length` int64 [B].
+
+    Zeros follow the `length` frames of each video.
+    """
 
     def __init__(self, features: dict[str, np.ndarray], length: np.ndarray) -> None:
         self.features, self.length = features, length
@@ -124,7 +127,7 @@ class FeatureDataset:
         )
 
     def feed(self, buffer: Videos, labels: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-        """What the graph is fed: each feature uint8 [B, T, width] and, if known, multi-hot label float32 [B, num_classes].
+        """What the graph is fed: features uint8 [B, T, width] and, if known, multi-hot label float32 [B, classes].
 
         For models that take videos of any length, also `length` int64 [B]. T is then the length of the longest video,
         and zeros follow the shorter ones.
@@ -140,7 +143,10 @@ class FeatureDataset:
         return feed
 
     def read(self, index: int, epoch: int) -> tuple[dict[str, np.ndarray], list[int] | None, str]:
-        """({feature: uint8 [n, width]}, list of labels or None, id). Raises DataError for a video that cannot be used."""
+        """({feature: uint8 [n, width]}, list of labels or None, id).
+
+        Raises DataError for a video that cannot be used.
+        """
         shard, i = self._locate(index)
         video = self.shards[shard].video(i)
         where = f"'{self.items[shard].path}', record {i}"

@@ -130,8 +130,8 @@ def pickled_videos(path: str | os.PathLike) -> list:
         return [content]  # one video, as the zoo's successor stored them
     if is_clip(content):
         raise DataError(
-            f"'{path}' is a Kinetics clip, a pickle of (video_id, label, frames), which TSN and STNET read; the feature "
-            "models read YouTube-8M shards, pickles of a list of dictionaries"
+            f"'{path}' is a Kinetics clip, a pickle of (video_id, label, frames), which TSN and STNET read; "
+            "the feature models read YouTube-8M shards, pickles of a list of dictionaries"
         )
     if not isinstance(content, list | tuple):
         raise DataError(f"'{path}': expected a list of dictionaries, one a video, found {type(content).__name__}")

@@ -1,10 +1,10 @@
 """YouTube-8M's TFRecord shards without TensorFlow: records with their checksums, and the frame-level message inside.
 
-A record is: length (uint64), masked CRC32C of the length, data, masked CRC32C of the data, all little-endian. The data is
-a tf.SequenceExample in protobuf's wire format (https://protobuf.dev/programming-guides/encoding):
+A record is: length (uint64), masked CRC32C of the length, data, masked CRC32C of the data, all little-endian. The data
+is a tf.SequenceExample in protobuf's wire format (https://protobuf.dev/programming-guides/encoding):
 
     SequenceExample {1: Features context, 2: FeatureLists}            Features, FeatureLists {1: map of name -> ...}
-    FeatureList {1: Feature, one a frame}                             Feature {1: BytesList | 2: FloatList | 3: Int64List}
+    FeatureList {1: Feature, one a frame}                          Feature {1: BytesList | 2: FloatList | 3: Int64List}
 """
 
 import contextlib
@@ -24,7 +24,10 @@ VARINT, BYTES, FIXED = 0, 2, {1: 8, 5: 4}  # wire types; fixed ones by size in b
 
 
 def records(path):
-    """The data of each record (bytes), one record in memory at a time. DataError names the file and the byte it failed at."""
+    """The data of each record (bytes), one record in memory at a time.
+
+    DataError names the file and the byte it failed at.
+    """
     with _opened(path) as file:
         start = 0
         while header := file.read(HEADER):
@@ -60,7 +63,7 @@ def record_at(path, start):
 
 
 def is_tfrecord(header):
-    """Whether a file that begins with these bytes (HEADER of them) is a TFRecord file: whether the first checksum fits."""
+    """Whether a file with these first HEADER bytes is a TFRecord file: whether the first checksum fits."""
     return len(header) == HEADER and struct.unpack("<I", header[8:])[0] == masked_crc(header[:8])
 
 
@@ -106,8 +109,8 @@ def masked_crc(data):
 def parse_sequence_example(payload):
     """{"id": str, "labels": [int], "rgb": uint8 [n, 1024], "audio": uint8 [n, 128]} of a frame-level record.
 
-    The matrices are read-only views of the payload. Shards without ground truth give no labels. DataError for video-level
-    records, other features and damaged messages.
+    The matrices are read-only views of the payload. Shards without ground truth give no labels. DataError for
+    video-level records, other features and damaged messages.
     """
     context, frames = {}, {}
     for number, part in _fields(memoryview(payload)):
@@ -194,7 +197,10 @@ def _integers(feature):
 
 
 def _matrix(frames, feature, video):
-    """FeatureList -> uint8 [n, width]. Written the usual way it is a table of equal rows: no walk through the fields, no copy."""
+    """FeatureList -> uint8 [n, width].
+
+    As it is usually written, it is a table of equal rows, which needs no walk through the fields and no copy.
+    """
     header, width = HEADERS[feature], WIDTHS[feature]
     if len(frames) % (len(header) + width) == 0:
         rows = np.frombuffer(frames, [("header", f"V{len(header)}"), ("data", np.uint8, width)])
@@ -233,7 +239,10 @@ def _entry(name, value):
 
 
 def sequence_example(id, labels, rgb, audio):
-    """The frame-level record (bytes) of what `parse_sequence_example` gives, as YouTube-8M encodes it; rgb, audio: uint8 [n, width]."""
+    """The frame-level record (bytes) of what `parse_sequence_example` gives, as YouTube-8M encodes it.
+
+    rgb, audio: uint8 [n, width]
+    """
     packed = b"".join(map(_number, labels))
     context = _entry("id", _field(1, _field(1, id.encode()))) + _entry("labels", _field(3, _field(1, packed)))
     lists = b"".join(

@@ -17,7 +17,10 @@ log = logging.getLogger("zoo")
 
 
 def annotations(path, columns):
-    """[(line number, {column: text})] of a csv file with a header line; a field that is not there is empty. Raises DataError."""
+    """[(line number, {column: text})] of a csv file with a header line.
+
+    A field that is not there is empty. Raises DataError.
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
@@ -31,8 +34,8 @@ def annotations(path, columns):
     missing = [column for column in columns if column not in header]
     if missing:
         raise DataError(
-            f"'{path}' has no column '{missing[0]}', its first line is '{','.join(header)}'; expected the header of Kinetics: "
-            "label,youtube_id,time_start,time_end,split,is_cc (its test set has no labels)"
+            f"'{path}' has no column '{missing[0]}', its first line is '{','.join(header)}'; expected the header of "
+            "Kinetics: label,youtube_id,time_start,time_end,split,is_cc (its test set has no labels)"
         )
     if not rows:
         raise DataError(f"'{path}' has a header and no line below it; fetch it again")

@@ -1,9 +1,10 @@
-"""The list of the mp4 clips of a Kinetics csv file, for the `filelist` of a config: an absolute path and a class index a line.
+"""Write the list of the mp4 clips of a Kinetics csv file: an absolute path and a class index a line.
 
     python dataset/kinetics/make_list.py kinetics-400_val.csv data_k400/val_mp4 val.list
 
-Looks for <source_dir>/<label>/<youtube_id>_<start>_<end>.mp4, times in seconds with six digits. Clips that are not there (many have
-left YouTube) are left out, counted, and named in <out>.missing.csv. Exit status 1 says there were some.
+Looks for <source_dir>/<label>/<youtube_id>_<start>_<end>.mp4, times in seconds with six digits. Clips that are not
+there (many have left YouTube) are left out, counted, and named in <out>.missing.csv. Exit status 1 says there were
+some.
 """
 
 import logging
@@ -18,7 +19,10 @@ log = logging.getLogger("zoo")
 
 
 def make_list(path, indices, source_dir):
-    """([line], [VideoError of each clip that is not there or that the csv file does not name properly]). Raises DataError."""
+    """([line], [VideoError of each clip that is not there or that the csv file does not name properly]).
+
+    Raises DataError.
+    """
     clips, failures = plan(path, indices, source_dir, "")
     lines = [f"{clip.source.resolve()} {clip.label}" for clip in clips if clip.source.is_file()]
     failures += [VideoError(clip.source, "no such file") for clip in clips if not clip.source.is_file()]

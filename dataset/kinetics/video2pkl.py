@@ -3,9 +3,9 @@
     python dataset/kinetics/video2pkl.py kinetics-400_train.csv train_mp4 train_pkl 8
 
 Reads <source_dir>/<label>/<youtube_id>_<start>_<end>.mp4, times in seconds with six digits, and writes
-<target_dir>/<youtube_id>_<start>_<end>.pkl. Whole pickles that are already there are kept, so an interrupted run continues.
-What cannot be converted is listed in <target_dir>/failed.csv. Exit status 1 says there was some. The models read the mp4s
-too: convert only where disk is cheaper than processor time.
+<target_dir>/<youtube_id>_<start>_<end>.pkl. Whole pickles that are already there are kept, so an interrupted run
+continues. What cannot be converted is listed in <target_dir>/failed.csv. Exit status 1 says there was some. The models
+read the mp4s too: convert only where disk is cheaper than processor time.
 """
 
 import logging
@@ -47,7 +47,10 @@ def read_labels(path):
 
 
 def plan(path, indices, source_dir, target_dir):
-    """([Clip], [VideoError of each line that names none]) of a csv file; `indices` are {label: index}. Raises DataError."""
+    """([Clip], [VideoError of each line that names none]) of a csv file.
+
+    `indices` are {label: index}. Raises DataError.
+    """
     clips, failures = {}, []
     for line, row in annotations(path, COLUMNS):
         try:
@@ -80,7 +83,10 @@ def _stem(row):
 
 
 def convert(clip, quality=95, short_size=None):
-    """Write one pickle; True, or False where it is there already. Raises VideoError for the clip, DataError for the target."""
+    """Write one pickle; True, or False where it is there already.
+
+    Raises VideoError for the clip, DataError for the target.
+    """
     if _whole(clip):
         return False
     jpegs = read_frames(clip.source, range, partial(_jpeg, quality=quality, short_size=short_size))
@@ -126,8 +132,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.nproc < 1 or not 1 <= args.quality <= 100 or (args.short_size is not None and args.short_size < 1):
         parser.error(
-            f"nproc '{args.nproc}', --quality '{args.quality}', --short_size '{args.short_size}': expected 1 or more, 1 to 100, "
-            "1 or more"
+            f"nproc '{args.nproc}', --quality '{args.quality}', --short_size '{args.short_size}': expected 1 or more, "
+            "1 to 100, 1 or more"
         )
     if not Path(args.source_dir).is_dir():
         raise DataError(f"'{args.source_dir}' is not a folder; expected one with a subfolder of clips for each label")

@@ -2,9 +2,9 @@
 
     python dataset/quickstart/make_clips.py quickstart_data
 
-A textured square rises, falls, grows or shrinks over a noisy background. Rising is falling played backwards, and growing
-is shrinking played backwards: no single frame, nor any unordered set of frames, tells the two of a pair apart. (All four
-survive the horizontal flip of training.) Writes clips/<class>/*.mp4, train.list, val.list and classes.txt.
+A textured square rises, falls, grows or shrinks over a noisy background. Rising is falling played backwards, and
+growing is shrinking played backwards: no single frame, nor any unordered set of frames, tells the two of a pair apart.
+(All four survive the horizontal flip of training.) Writes clips/<class>/*.mp4, train.list, val.list and classes.txt.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Write the list of a folder's feature shards, one absolute path a line in sorted order, for the `filelist` of a config.
+"""Write the list of a folder's feature shards: one absolute path a line, in sorted order.
 
 python dataset/youtube8m/make_list.py pkl/train train.list
 """
@@ -14,7 +14,10 @@ log = logging.getLogger("zoo")
 
 
 def make_list(folder, target):
-    """Returns the number of shards. DataError for a folder without shards, or with both kinds: videos would be read twice."""
+    """Returns the number of shards.
+
+    DataError for a folder without shards, or with both kinds: videos would be read twice.
+    """
     kinds = {kind: sorted(Path(folder).resolve().glob(f"*.{kind}")) for kind in ("pkl", "tfrecord")}
     if all(kinds.values()):
         raise DataError(f"'{folder}' holds both *.pkl and *.tfrecord shards; keep them in folders of their own")

@@ -1,4 +1,6 @@
-"""Random resized crops and colours: inside their ranges, the same for all frames of a clip, a function of the generator alone."""
+"""Random resized crops and colours: inside their ranges, the same for all frames of a clip, a function of the
+generator alone.
+"""
 
 import numpy as np
 

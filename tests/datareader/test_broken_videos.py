@@ -1,4 +1,7 @@
-"""What is no video gives one VideoError that names the path, soon and without leaks; odd names and headers are no hindrance."""
+"""What is no video gives one VideoError that names the path, soon and without leaks.
+
+Odd names and headers are no hindrance.
+"""
 
 import os
 import threading

@@ -1,4 +1,6 @@
-"""Feature shards: both kinds and every writer, order, repeatability, bounded memory, and one sentence for each defect."""
+"""Feature shards: both kinds and every writer, order, repeatability, bounded memory, and one sentence for each
+defect.
+"""
 
 import os
 import pickle
@@ -39,7 +41,10 @@ def examples(count=6, part="train"):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """A list of 5 shards of 4 videos each, of both kinds, every second one with the ending of the other kind; blanks in the name."""
+    """A list of 5 shards of 4 videos each, of both kinds, every second one with the ending of the other kind.
+
+    Blanks in the name.
+    """
     folder = tmp_path_factory.mktemp("mixed shards")
     content, names = examples(20), []
     for i in range(5):

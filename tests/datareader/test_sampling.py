@@ -118,8 +118,9 @@ def test_large_sources_are_averaged_not_aliased():
     "width, height", [(1920, 1080), (1280, 720), (640, 360), (480, 320), (640, 272), (720, 1280), (320, 240)]
 )
 def test_scaled_pixels_are_near_pillows(width, height):
-    """Mean difference of a picture with detail at every size: under a level and a half, and less than half of plain linear's where
-    that would alias."""
+    """Mean difference of a picture with detail at every size: under a level and a half, and less than half of plain
+    linear's where that would alias.
+    """
     rng = np.random.default_rng(0)
     picture = sum(cv2.resize(rng.normal(0, 6 * 2**k, (height >> k, width >> k, 3)), (width, height)) for k in range(6))
     picture = np.clip(picture / 2 + 128, 0, 255).astype(np.uint8)

@@ -1,4 +1,6 @@
-"""Whatever the codec, the container and the timestamps: the frames are those of a plain sequential decode, to the pixel."""
+"""Whatever the codec, the container and the timestamps: the frames are those of a plain sequential decode, to the
+pixel.
+"""
 
 import weakref
 

@@ -1,4 +1,6 @@
-"""Label files and pickles of the Kinetics tools: names of every kind, resumed runs, rows and clips that cannot be used."""
+"""Label files and pickles of the Kinetics tools: names of every kind, resumed runs, rows and clips that cannot be
+used.
+"""
 
 import csv
 import pickle

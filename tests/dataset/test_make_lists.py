@@ -1,4 +1,6 @@
-"""A folder of class folders becomes lists that the readers read: any names, every class in both lists, broken clips named."""
+"""A folder of class folders becomes lists that the readers read: any names, every class in both lists, broken clips
+named.
+"""
 
 import os
 

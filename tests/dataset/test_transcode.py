@@ -126,7 +126,9 @@ def test_sizes_become_small_and_even(tmp_path):
     ids=["rotated", "full range", "bt709", "rgb", "mpeg4", "one frame"],
 )
 def test_colours_and_directions_stay(options, levels, tmp_path):
-    """Red, green and blue keep their values but for what x264 and, of RGB sources, the coarser colour of 4:2:0 change."""
+    """Red, green and blue keep their values but for what x264 and, of RGB sources, the coarser colour of 4:2:0
+    change.
+    """
     source = write_clip(tmp_path / "a.mp4", **{"options": {"crf": "5"}, "frames": 8} | options)
     transcode.transcode(source, tmp_path / "b.mp4", transcode.Settings(crf=1))
     assert same_pictures(source, tmp_path / "b.mp4", levels)

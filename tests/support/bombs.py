@@ -72,7 +72,9 @@ def wide_pickle(path: Path, width: int = 32000, height: int = 32000) -> Path:
 
 
 def write_with_pcm(path: Path, seconds: int = 10) -> Path:
-    """A QuickTime file with uncompressed sound: as many samples claimed as there are, a hundred times those of the video."""
+    """A QuickTime file with uncompressed sound: as many samples claimed as there are, a hundred times those of the
+    video.
+    """
     with av.open(str(path), "w") as container:
         video, sound = container.add_stream("libx264", rate=10), container.add_stream("pcm_s16le", rate=48000)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
