@@ -45,9 +45,8 @@ def test_clips_checkpoint_and_results_in_a_bucket(bucket, tmp_path, capsys, monk
         capsys, "train.py", "--model_name=TINYNET", "--pretrain=none", f"--save_dir={run}", *keys(bucket)
     )
     assert code == 0, output
-    assert bucket.names("run") == sorted(
-        f"TINYNET_{name}{ending}" for name in ("epoch0", "latest", "best") for ending in checkpoint.ENDINGS
-    )
+    checkpoints = {f"TINYNET_{name}{ending}" for name in ("epoch0", "latest", "best") for ending in checkpoint.ENDINGS}
+    assert checkpoints <= set(bucket.names("run"))
     assert not list((tmp_path / "cache" / "outgoing").rglob("*.*")) and "hush-hush" not in output
 
     bucket.put((tmp_path / "clips" / "clips.list").read_bytes() + b"absent.mp4 0\n", "clips/more.list")
