@@ -13,6 +13,7 @@ from paddle.nn.initializer import Constant, KaimingNormal, Normal
 from pydantic import Field
 
 from models.base import Arrays, ClipModel, Tensor, clips_first
+from models.layers import options
 from models.layers.named import batch_norm, folded_bias, linear, mean_over, parameter
 from models.names import i3d as i3d_names
 from utils.config.clips import ClipConfig, ClipEvalSection, ClipInferSection, ClipModelSection
@@ -54,7 +55,15 @@ def unit(x: Tensor, name: str, channels: int, kernel: int, training: bool, strid
 
 def max_pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     """Maximum over windows, padded as TensorFlow's "same"."""
-    return F.max_pool3d(x, kernel_size=list(kernel), stride=list(stride), padding="SAME")
+    kernel, stride = list(kernel), list(stride)
+    if not options.current().portable:
+        return F.max_pool3d(x, kernel_size=kernel, stride=stride, padding="SAME")
+    # paddle2onnx shrinks kernels that are larger than the input. Zeros do not change a maximum here: nothing is negative.
+    around = []
+    for size, width, step in zip(x.shape[2:], kernel, stride, strict=True):
+        total = max((-(-size // step) - 1) * step + width - size, 0)
+        around = [total // 2, total - total // 2, *around]  # the last axis first
+    return F.max_pool3d(F.pad(x, around, data_format="NCDHW"), kernel_size=kernel, stride=stride, padding=0)
 
 
 def mixed(x: Tensor, name: str, training: bool) -> Tensor:
