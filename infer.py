@@ -64,11 +64,8 @@ def main(argv=None):
     from engine.export import run as exports
     from engine.graph import summary
     from engine.predictor import LoadedModel, Predictor, check_source
-    from reports import tables as report
-    from reports.pages.inference import MOST, UNASKED, Sheet
-    from storage import addresses
+    from storage import locks
     from storage.files import writable_folder
-    from utils.config.messages import describe
 
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
     check_source(args.config, args.weights, args.exported, args.precision, args.tensorrt)
@@ -86,11 +83,21 @@ def main(argv=None):
         lists.require(clips)
     else:
         lists.read_lines(config.INFER.filelist, "INFER.filelist")
-    if args.exported:
-        network = exports.ExportedModel(args.exported, description, args.use_gpu, args.precision, args.tensorrt)
-    else:
-        network = LoadedModel(model, config, args.weights, args.use_gpu)
-    predictor = Predictor.of(network)
+    with locks.locked(args.save_dir, f"{model.name}_infer"):
+        if args.exported:
+            network = exports.ExportedModel(args.exported, description, args.use_gpu, args.precision, args.tensorrt)
+        else:
+            network = LoadedModel(model, config, args.weights, args.use_gpu)
+        return classify(args, Predictor.of(network), clips)
+
+
+def classify(args, predictor, clips):
+    """Classify, write and print; returns the exit status."""
+    from reports import tables as report
+    from reports.pages.inference import MOST, UNASKED, Sheet
+    from storage import addresses
+    from utils.config.messages import describe
+
     print(describe(predictor.config, "infer"))
     sheet = Sheet(predictor.config.INFER.views, MOST if args.report else UNASKED)
     collect = None if args.no_report else sheet.add

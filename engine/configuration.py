@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datareader.names import read_names
 from engine.checkpoints import files as checkpoint
+from engine.checkpoints import finding
 from engine.graph import compat
 from engine.weights import formats, released
 from models import MODELS, find
@@ -70,7 +71,7 @@ def configure(name=None, config=None, overrides=None, weights=None, fallback=Non
     name = find(name).name if name else ""
     source, layer = config, read_config(config) if config else {}
     if not config and isinstance(weights, str | Path):
-        state = checkpoint.state_of(checkpoint.resolve(weights, name))
+        state = checkpoint.state_of(finding.resolve(weights, name))
         if state and "config" in state:
             source, layer = f"{weights} (its own configuration)", state["config"]
     overrides = configs.nested(overrides or {})
@@ -123,7 +124,7 @@ def _decided_by(weights, model, overrides):
     if isinstance(weights, dict):
         found = model.implied(weights)
     else:
-        state = checkpoint.state_of(checkpoint.resolve(weights, model.name))
+        state = checkpoint.state_of(finding.resolve(weights, model.name))
         keys = (state or {}).get("config", {}).get("MODEL", {})
         local = None if state or addresses.in_bucket(weights) else released.fetch(weights)
         found = {key: keys[key] for key in model.of_weights if key in keys}
@@ -160,7 +161,7 @@ def class_names(config, source=None):
     """Names in index order: MODEL.class_names, else those that travel with the checkpoint `source`, else
     INFER.kinetics_labels, else Kinetics-400 for 400 classes, else `class 7`. Raises ConfigError where the number is wrong."""
     model, labels = config.MODEL, getattr(config.INFER, "kinetics_labels", None)
-    state = checkpoint.state_of(checkpoint.resolve(source, model.name)) if isinstance(source, str | Path) else None
+    state = checkpoint.state_of(finding.resolve(source, model.name)) if isinstance(source, str | Path) else None
     travelling = [str(name) for name in (state or {}).get("class_names", [])]
     theirs = travelling and model.class_names == (state["config"].get("MODEL") or {}).get("class_names")
     if model.class_names and not (theirs and not addresses.exists(model.class_names)):  # theirs may have stayed behind

@@ -17,6 +17,7 @@ from engine.stop import Interrupted, StopSignal
 from engine.weights import load as weights
 from metrics import METRICS
 from reports import REPORTS
+from storage import locks
 from utils.errors import DataError, RemoteError
 
 log = logging.getLogger("zoo")
@@ -149,6 +150,11 @@ def test(
 
     Returns (result, number of unreadable samples)."""
     group = group or Group()
+    with locks.locked(save_dir, f"{model_class.name}_test", wanted=group.is_main):
+        return _test(model_class, config, source, use_gpu, log_interval, save_dir, group, pages)
+
+
+def _test(model_class, config, source, use_gpu, log_interval, save_dir, group, pages):
     model = model_class(config, "test", group.world)
     dataset = READERS[model.data].from_config(config, "test")
     names = class_names(config, source)  # what is wrong with them is said before an hour of scoring

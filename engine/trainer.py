@@ -133,6 +133,7 @@ class Trainer:
         resume: path or address of a checkpoint to continue, or of weights to fine-tune
         """
         self.names = class_names(self.config, resume)
+        self.checkpoints.require_ready(self.state())
         self.device.initialise(self.graph, self.seed)
         if self.group.is_main:
             found, report = read_start(
@@ -170,7 +171,8 @@ class Trainer:
         """
         self.report.start()
         saved_on = self.checkpoints.saved_on(RemoteError, self.save_latest)
-        with self.loader, StopSignal(self.group) as stop, saved_on, logging_redirect_tqdm([log]):
+        redirect = logging_redirect_tqdm([log])
+        with self.checkpoints.writing(), self.loader, StopSignal(self.group) as stop, saved_on, redirect:
             if self.history and self.batch == 0:
                 self.score_epoch(stop)  # where the run that is continued ended before it came to this
             while self.epoch < self.config.TRAIN.epoch:
@@ -250,13 +252,8 @@ class Trainer:
         later = [row for row in self.history if row["epoch"] > self.best["epoch"] and self.score_key in row]
         if len(later) < self.patience:
             return False
-        log.info(
-            "stopping: %s has not passed %.2f (epoch %d) in %d validations",
-            self.score_key,
-            self.best["value"],
-            self.best["epoch"],
-            len(later),
-        )
+        best = f"{self.best['value']:.2f} (epoch {self.best['epoch']})"
+        log.info("stopping: %s has not passed %s in %d validations", self.score_key, best, len(later))
         return True
 
     # ---- checkpoints

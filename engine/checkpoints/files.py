@@ -1,55 +1,60 @@
-"""Checkpoints: `<prefix>.pdparams` + `.pdopt` (name -> array) and `<prefix>.json` (where training stood).
+"""Checkpoints: `<prefix>.pdparams` and `.pdopt` (name -> array), and `<prefix>.json` (where training stood).
 
-Each file is written beside its target as `.new`, then renamed, the JSON last; the JSON holds the checksums of the other
-two. Whenever the process dies, either the old or the new checkpoint is whole, and `load` finishes an interrupted rename.
+The JSON seals all three (engine/checkpoints/seal.py) and is what switches from an old checkpoint to a new one of its name
+(engine/checkpoints/parts.py). Whoever reads a checkpoint checks the seal.
 
-A prefix may be an address. The checkpoint is then written in the cache's folder `outgoing` and uploaded; the JSON of an older one
-of that name is removed first and the new one comes last, so that what is there is whole or is no checkpoint.
+A prefix may be an address. The checkpoint is then written in the cache's folder `outgoing` and uploaded. The JSON of an older
+one of that name is removed first and the new one comes last, so what is there is whole or is no checkpoint.
 """
 
-import contextlib
 import errno
-import json
-import logging
 import os
 import pickle
 import shutil
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine.weights import released
+import numpy as np
+
+from engine.checkpoints import parts, seal
+from engine.checkpoints.parts import ENDINGS, FILES
 from storage import addresses
-from storage.files import parse_json
+from storage.files import sync
 from utils.errors import CheckpointError, DataError, ObjectError, RemoteError
 from utils.pickles.safe import load as unpickle
 
-log = logging.getLogger("zoo")
+__all__ = [
+    "ENDINGS",
+    "link",
+    "load",
+    "located",
+    "parameters",
+    "remove",
+    "rewrite",
+    "save",
+    "state_of",
+]
 
-FILES = (".pdparams", ".pdopt")
-MINDSPORES_BEST = "best_acc.ckpt"  # what documents of MindSpore's StNet call the best checkpoint
-ENDINGS = (*FILES, ".json")
-FORMAT = 1
-MOST = {"epoch": 10**6, "batch": 10**9, "steps_per_epoch": 10**9}
-STATE = {
-    "epoch": int,
-    "batch": int,
-    "seed": int,
-    "steps_per_epoch": int,
-    "best": dict | None,
-    "history": list,
-    "class_names": list,
-    "config": dict,
-    "crc32": dict,
-}
+READS = 5  # tries to read a checkpoint that its writer replaces meanwhile
+
+Prefix = str | Path
+Arrays = dict[str, np.ndarray]
 
 
-def save(prefix, parameters, accumulators, state):
-    """Write a checkpoint. parameters, accumulators: {name: array}; state: what JSON can hold, with the keys of `STATE` and a
-    `format`. Raises CheckpointError."""
+def _at(prefix, ending):
+    return addresses.join(f"{prefix}{ending}")
+
+
+# ---- writing
+
+
+def save(prefix: Prefix, parameters: Arrays, accumulators: Arrays, state: dict) -> None:
+    """Write a checkpoint; `state`: what JSON can hold, with the keys of `seal.STATE`. Raises CheckpointError."""
     if addresses.is_remote(prefix):
         staged = addresses.staging(prefix)
         save(staged, parameters, accumulators, state)
-        _replace(
+        _replace_remote(
             prefix,
             lambda ending: addresses.publish(_at(staged, ending), _at(prefix, ending)),
             f"; the whole checkpoint is kept on this machine: --resume '{staged}'",
@@ -57,70 +62,83 @@ def save(prefix, parameters, accumulators, state):
         remove(staged)
         return
     prefix = Path(prefix)
+
+    def make(token, folder):
+        sums = {}
+        for ending, content in zip(FILES, (parameters, accumulators), strict=True):
+            sums[ending] = parts.write(folder / f"{prefix.name}{ending}", pickle.dumps(content, protocol=4))
+        parts.write(folder / f"{prefix.name}.json", seal.text_of(state, token, sums))
+
+    _write(prefix, make)
+
+
+def link(source: Prefix, prefix: Prefix, state: dict | None = None) -> None:
+    """Give the checkpoint `source` a second name, with `state` instead of its own if given. Raises CheckpointError.
+
+    Costs no disk where the file system has hard links.
+    """
+    before = _require_state(source)
+    state = state or before
+    if addresses.is_remote(prefix):
+        consolation = f"; '{source}' is whole"
+        _replace_remote(prefix, lambda ending: addresses.copy(_at(source, ending), _at(prefix, ending)), consolation)
+        rewrite(prefix, state)
+        return
+    prefix = Path(prefix)
+
+    def make(token, folder):
+        for ending in FILES:
+            _link_or_copy(_located(Path(source), ending, before), folder / f"{prefix.name}{ending}")
+        parts.write(folder / f"{prefix.name}.json", seal.text_of(state, token, before["crc32"]))
+
+    _write(prefix, make)
+
+
+def _link_or_copy(source, target):
     try:
-        prefix.parent.mkdir(parents=True, exist_ok=True)
-        sums = {
-            ending: _write(_new(prefix, ending), pickle.dumps(content, protocol=4))
-            for ending, content in zip(FILES, (parameters, accumulators), strict=True)
-        }
-        text = json.dumps({"format": FORMAT, **state, "crc32": sums}, indent=2, ensure_ascii=False)
-        _write(_new(prefix, ".json"), text.encode())
-        _finish(prefix)
+        os.link(source, target)
+    except OSError:  # no hard links here (FAT, some network file systems)
+        shutil.copyfile(source, target)
+        sync(target)
+
+
+def rewrite(prefix: Prefix, state: dict) -> None:
+    """Give a checkpoint another state, with the values it has. Raises CheckpointError."""
+    before = _require_state(prefix)
+    text = seal.text_of(state, before.get("save", ""), before["crc32"])
+    if not addresses.is_remote(prefix):
+        _write(Path(prefix), lambda token, folder: parts.write(folder / f"{Path(prefix).name}.json", text))
+        return
+    staged = Path(f"{addresses.staging(prefix)}.json")
+    try:
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_bytes(text)
+        addresses.publish(staged, _at(prefix, ".json"))
+        staged.unlink()
+    except (OSError, RemoteError) as error:
+        raise CheckpointError(f"checkpoint '{prefix}' was not updated: {error}") from error
+
+
+def _write(prefix, make: Callable[[str, Path], object]):
+    """Let `make(token, folder)` write the files of a checkpoint, then make them those of `prefix`."""
+    try:
+        with parts.staged(prefix) as (token, folder):
+            make(token, folder)
+            try:
+                parts.move_in(prefix, folder)
+            except CheckpointError as error:  # it is whole: its folder stays
+                moved = error
+            else:
+                return
     except OSError as error:
-        for ending in ENDINGS:
-            with contextlib.suppress(OSError):
-                _new(prefix, ending).unlink(missing_ok=True)
         reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
         raise CheckpointError(
             f"checkpoint '{prefix}' was not written: {reason}; an earlier checkpoint of that name is intact"
         ) from error
+    raise moved
 
 
-def rewrite(prefix, state):
-    """Give a checkpoint another state, with the parameters it has. Raises CheckpointError."""
-    sums = state_of(prefix)["crc32"]
-    text = json.dumps({"format": FORMAT, **state, "crc32": sums}, indent=2, ensure_ascii=False)
-    if addresses.is_remote(prefix):
-        staged = Path(f"{addresses.staging(prefix)}.json")
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        _write(staged, text.encode())
-        addresses.publish(staged, _at(prefix, ".json"))
-        staged.unlink()
-        return
-    _write(_new(Path(prefix), ".json"), text.encode())
-    os.replace(_new(Path(prefix), ".json"), _at(prefix, ".json"))
-
-
-def link(source, prefix, state=None):
-    """Give the checkpoint `source` a second name, at no cost of disk where the file system has hard links. Raises CheckpointError
-    for an address."""
-    if addresses.is_remote(prefix):
-        _replace(
-            prefix, lambda ending: addresses.copy(_at(source, ending), _at(prefix, ending)), f"; '{source}' is whole"
-        )
-        if state:
-            rewrite(prefix, state)
-        return
-    for ending in ENDINGS:
-        target = _new(Path(prefix), ending)
-        target.unlink(missing_ok=True)
-        try:
-            os.link(_at(source, ending), target)
-        except OSError:  # no hard links here (FAT, some network file systems): a copy does as well
-            shutil.copyfile(_at(source, ending), target)
-    if state:
-        target = _new(Path(prefix), ".json")
-        target.unlink()
-        _write(
-            target,
-            json.dumps(
-                {"format": FORMAT, **state, "crc32": state_of(source)["crc32"]}, indent=2, ensure_ascii=False
-            ).encode(),
-        )
-    _finish(Path(prefix))
-
-
-def _replace(prefix, make, consolation):
+def _replace_remote(prefix, make, consolation):
     """Make the three files at an address."""
     try:
         addresses.remove(_at(prefix, ".json"))
@@ -130,162 +148,101 @@ def _replace(prefix, make, consolation):
         raise CheckpointError(f"checkpoint '{prefix}' was not written: {error}{consolation}") from error
 
 
-def remove(prefix):
-    """Remove a checkpoint, the JSON first: without it the rest is none. Raises CheckpointError for an address."""
-    for ending in reversed(ENDINGS):
-        if not addresses.is_remote(prefix):
-            _at(prefix, ending).unlink(missing_ok=True)
-            continue
-        try:
-            addresses.remove(_at(prefix, ending))
-        except (ObjectError, RemoteError) as error:
-            raise CheckpointError(f"checkpoint '{prefix}' was not removed: {error}") from error
+def remove(prefix: Prefix) -> None:
+    """Remove a checkpoint, its JSON first: without it the rest is none. Raises CheckpointError."""
+    try:
+        for ending in reversed(ENDINGS):
+            if addresses.is_remote(prefix):
+                addresses.remove(_at(prefix, ending))
+            else:
+                _at(prefix, ending).unlink(missing_ok=True)
+    except (ObjectError, RemoteError, OSError) as error:
+        raise CheckpointError(f"checkpoint '{prefix}' was not removed: {error}") from error
 
 
-def resolve(path, model):
-    """The prefix that any spelling means: prefix, one of its files, a folder of checkpoints (its latest), or an address of these.
-
-    Without a `model`, a folder on this machine may hold those of one only. Raises CheckpointError where it holds others'."""
-    if not addresses.in_bucket(path):
-        path = released.fetch(path)
-    if isinstance(path, Path) and path.is_dir():
-        model = _owner(path, model)
-    latest = addresses.join(path, f"{model}_latest")
-    if (addresses.is_remote(path) or path.is_dir()) and addresses.exists(_at(latest, ".json")):
-        return latest
-    path = addresses.join(path)
-    if Path(str(path)).name == MINDSPORES_BEST and not addresses.exists(path):
-        folder = addresses.parent(path)
-        owner = _owner(folder, model) if isinstance(folder, Path) else model
-        best = addresses.join(folder, f"{owner}_best")
-        if addresses.exists(_at(best, ".json")):
-            log.info("'%s' does not exist; using '%s'", path, best)
-            return best
-    return addresses.join(str(path)[: -len(addresses.suffix(path))]) if addresses.suffix(path) in ENDINGS else path
+def located(prefix: Prefix, ending: str) -> Prefix:
+    """Where a file of a checkpoint is now. Raises CheckpointError."""
+    if addresses.is_remote(prefix):
+        return _at(prefix, ending)
+    return _located(Path(prefix), ending, _require_state(prefix))
 
 
-def _owner(folder, model):
-    """The model whose checkpoints a folder holds: `model`, or, where none is said, the only one."""
-    owners = sorted(path.name.removesuffix("_latest.json") for path in folder.glob("*_latest.json"))
-    if model in owners or not owners:
-        return model
-    if len(owners) == 1 and not model:
-        return owners[0]
-    raise CheckpointError(
-        f"'{folder}' holds checkpoints of {' and '.join(owners)}{f', none of {model}' if model else ''}; name one, "
-        f"such as '{folder / f'{owners[0]}_latest'}'"
-    )
+def _located(prefix, ending, state):
+    found = parts.candidates(prefix, ending, state)
+    if not found:
+        raise CheckpointError(f"checkpoint file '{_at(prefix, ending)}' is missing; take another checkpoint")
+    return found[-1] if "save" in state else found[0]
 
 
-def state_of(prefix):
-    """The JSON of a checkpoint, or None where there is none (released weights, say)."""
+# ---- reading
+
+
+def state_of(prefix: Prefix) -> dict | None:
+    """The JSON of a checkpoint, or None where there is none (released weights, say). Raises CheckpointError."""
     path = _at(prefix, ".json")
-    if not addresses.is_remote(prefix) and _new(prefix, ".json").exists():
-        _recover(Path(prefix))
-    if not addresses.exists(path) or (not addresses.is_remote(path) and not path.is_file()):
+    if not addresses.is_remote(prefix):
+        found = parts.leftover(Path(prefix))
+        if found:
+            return found
+        if not path.is_file():
+            return None
+    elif not addresses.exists(path):
         return None
     try:
         with addresses.reading(path) as file:
-            state = parse_json(file.read_text(encoding="utf-8"))
-    except (ObjectError, OSError, ValueError) as error:
+            data = file.read_bytes()
+    except (ObjectError, OSError) as error:
         raise CheckpointError(f"checkpoint '{path}' cannot be read: {error}") from error
-    if not isinstance(state, dict) or "format" not in state:  # Paddle writes programs as JSON beside parameters
-        return None
-    if state["format"] != FORMAT:
-        raise CheckpointError(
-            f"checkpoint '{path}' has format '{state['format']}', this zoo reads '{FORMAT}'; update it, or go on from "
-            f"'{prefix}.pdparams' alone without that file"
-        )
-    for key, kind in STATE.items():
-        if not (isinstance(state.get(key), kind) and _possible(key, state[key])):
-            raise CheckpointError(
-                f"checkpoint '{path}': '{key}' is missing or not what was written there; resume from another "
-                f"checkpoint, or go on from '{prefix}.pdparams' alone without that file"
-            )
-    return state
+    return seal.parse(data, path)
 
 
-def _possible(key, value):
-    """Whether a value of the right type can be one that was written."""
-    if key == "best":
-        return value is None or isinstance(value.get("value"), int | float)
-    if key == "config":
-        return all(isinstance(section, dict) for section in value.values())
-    return 0 <= value <= MOST.get(key, value) if isinstance(value, int) else True
-
-
-def load(prefix):
-    """(parameters, accumulators, state) of a whole checkpoint. Raises CheckpointError, naming what is damaged."""
+def _require_state(prefix):
     state = state_of(prefix)
     if state is None:
         raise CheckpointError(f"'{prefix}' is not a checkpoint: '{prefix}.json' is missing or not one of a checkpoint")
-    contents = []
-    for ending in FILES:
-        path = _at(prefix, ending)
+    return state
+
+
+def load(prefix: Prefix) -> tuple[Arrays, Arrays, dict]:
+    """(parameters, optimizer state, state) of a whole checkpoint. Raises CheckpointError, naming what is damaged."""
+    (values, accumulators), state = _read(prefix, FILES)
+    return values, accumulators, state
+
+
+def parameters(prefix: Prefix) -> Arrays:
+    """The parameters of a checkpoint. Raises CheckpointError, naming what is damaged."""
+    return _read(prefix, FILES[:1])[0][0]
+
+
+def _read(prefix, endings: Sequence[str]):
+    """([content of each file], state), all of one save, though its writer may replace it meanwhile."""
+    for _ in range(READS):
+        state = _require_state(prefix)
         try:
-            with addresses.reading(path) as file:
-                data = file.read_bytes()
-        except (ObjectError, OSError) as error:
-            raise CheckpointError(f"checkpoint file '{path}' cannot be read: {error}") from error
-        if zlib.crc32(data) != state["crc32"].get(ending):
-            raise CheckpointError(
-                f"checkpoint file '{path}' is damaged: its checksum is not the one in '{prefix}.json'; "
-                "resume from an earlier checkpoint"
-            )
-        try:
-            contents.append(unpickle(data, what=str(path)))
-        except DataError as error:
-            raise CheckpointError(f"checkpoint file '{path}' cannot be read: {error}") from error
-    return (*contents, state)
+            return [_content(prefix, ending, state) for ending in endings], state
+        except CheckpointError:
+            if repr(state_of(prefix)) == repr(state):
+                raise
+    raise CheckpointError(f"checkpoint '{prefix}' is replaced again and again while it is read; try once more")
 
 
-def changes(state, config, steps_per_epoch):
-    """What differs between the state of a checkpoint and a run, as "key old -> new", that makes a continuation inexact."""
-    before = state["config"]
-    changed = [
-        f"{section}.{key} {before[section][key]} -> {value}"
-        for section in ("MODEL", "TRAIN")
-        for key, value in config[section].items()
-        if key in before[section] and before[section][key] != value
-    ]
-    if state["steps_per_epoch"] != steps_per_epoch:
-        changed.append(f"steps per epoch {state['steps_per_epoch']} -> {steps_per_epoch}")
-    return changed
-
-
-def _at(prefix, ending):
-    return addresses.join(f"{prefix}{ending}")
-
-
-def _new(prefix, ending):
-    return Path(f"{prefix}{ending}.new")
-
-
-def _write(path, data):
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return zlib.crc32(data)
-
-
-def _finish(prefix):
-    for ending in ENDINGS:
-        os.replace(_new(prefix, ending), _at(prefix, ending))
-
-
-def _recover(prefix):
-    """Complete the renames of a checkpoint whose `.json.new` agrees with the files beside it; otherwise drop its leftovers."""
+def _content(prefix, ending, state):
+    path = _at(prefix, ending)
+    places = [path] if addresses.is_remote(prefix) else parts.candidates(Path(prefix), ending, state)
     try:
-        sums = parse_json(_new(prefix, ".json").read_text(encoding="utf-8"))["crc32"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    for ending in FILES:
-        for path in (_new(prefix, ending), _at(prefix, ending)):
-            if path.is_file() and zlib.crc32(path.read_bytes()) == sums[ending]:
+        for place in places or [path]:
+            with addresses.reading(place) as file:
+                data = file.read_bytes()
+            if zlib.crc32(data) == state["crc32"].get(ending):
                 break
         else:
-            return
-    for ending in ENDINGS:
-        if _new(prefix, ending).exists():
-            os.replace(_new(prefix, ending), _at(prefix, ending))
+            raise CheckpointError(
+                f"checkpoint file '{path}' is damaged: its checksum is not the one in '{prefix}.json'; take an earlier "
+                "checkpoint, or remove that .json if you replaced the file on purpose"
+            )
+        content = unpickle(data, what=str(path))
+    except (ObjectError, OSError, DataError) as error:
+        raise CheckpointError(f"checkpoint file '{path}' cannot be read: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(value, np.ndarray) for value in content.values()):
+        raise CheckpointError(f"checkpoint file '{path}' holds no dictionary of arrays; take an earlier checkpoint")
+    return content

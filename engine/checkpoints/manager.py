@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.checkpoints import files
+from engine.checkpoints import files, parts, seal
 from engine.checkpoints.resume import METER
 from engine.distributed.group import Group
 from engine.graph.step import Stepper
-from storage import addresses
+from storage import addresses, locks
 from utils.errors import TrainingError
 
 __all__ = ["CheckpointManager", "best_of"]
@@ -53,6 +53,20 @@ class CheckpointManager:
     def prefix(self, suffix: str) -> str | Path:
         """Path or address, without an ending, of the checkpoint `suffix`: "latest", "best" or "epoch<N>"."""
         return addresses.join(self.folder, f"{self.model}_{suffix}")
+
+    def require_ready(self, state: dict) -> None:
+        """Raise ConfigError, before long work, where a state cannot be saved or another training writes to the folder."""
+        seal.require_savable(state)
+        if self.group.is_main:
+            locks.require_unlocked(self.folder, f"{self.model}_train")
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the folder's lock, and finish or remove what a training that died left there. Raises ConfigError."""
+        with locks.locked(self.folder, f"{self.model}_train", wanted=self.group.is_main):
+            if self.group.is_main and not addresses.is_remote(self.folder):
+                parts.settle(Path(self.folder), self.model)
+            yield
 
     def save_latest(self, state: dict, meter: dict[str, np.ndarray]) -> None:
         """Write `_latest` where training stands; `meter`: the state of a meter in the middle of an epoch."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.checkpoints import files, fluid
+from engine.checkpoints import files, finding, fluid, seal
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.weights import load as weights
@@ -71,7 +71,7 @@ def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: i
     weights, or another number of classes. Warns about everything that makes the continuation inexact. Raises CheckpointError,
     WeightsError.
     """
-    prefix = files.resolve(path, model.name)
+    prefix = finding.resolve(path, model.name)
     if files.state_of(prefix) is None:
         return _resume_weights(path, model, device, graph)
     parameters, accumulators, state = files.load(prefix)
@@ -83,7 +83,7 @@ def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: i
     wanted = graph.accumulators()
     device.set({name: accumulators[name] for name in wanted if name in accumulators})
     _warn_missing(prefix, wanted, [name for name in wanted if name not in accumulators])
-    changed = files.changes(state, config.model_dump(), steps_per_epoch)
+    changed = seal.changes(state, config.model_dump(), steps_per_epoch)
     if changed:
         log.warning(
             "the continuation is not exact, since the checkpoint was made with other settings: %s", "; ".join(changed)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.checkpoints import files as checkpoint
+from engine.checkpoints import finding
 from engine.weights import archives, formats, released
 from storage import addresses
 from utils.errors import ConfigError, ObjectError, WeightsError
@@ -45,13 +46,15 @@ class Report:
 
 def file_of(source, model):
     """The local file or folder that a path or address in any spelling means. Raises WeightsError where there is none."""
+    prefix = finding.of_weights(source, model)
+    if prefix is not None:
+        return released.fetch(checkpoint.located(prefix, ".pdparams"))
     if addresses.in_bucket(source):
-        prefix = checkpoint.resolve(source, model)
-        meant = f"{prefix}.pdparams" if checkpoint.state_of(prefix) or not addresses.exists(source) else source
-        return released.fetch(meant)
+        prefix = finding.resolve(source, model)
+        return released.fetch(source if addresses.exists(source) else f"{prefix}.pdparams")
     path = released.fetch(source)
     if not path.is_file() or path.suffix in (".pdopt", ".json"):  # of a checkpoint: its weights are meant
-        path = checkpoint.resolve(path, model)
+        path = finding.resolve(path, model)
     return formats.found(path)
 
 
@@ -59,6 +62,8 @@ def read(source, model, shapes):
     """`formats.Weights` of a path or address in any readable form and spelling, or of a dictionary. `shapes` are the model's."""
     if isinstance(source, dict):
         arrays, skipped = {name: np.asarray(value) for name, value in source.items()}, []
+    elif (prefix := finding.of_weights(source, model.name)) is not None:
+        arrays, skipped = checkpoint.parameters(prefix), []
     else:
         arrays, skipped = formats.read(file_of(source, model.name), shapes, model.optional)
     arrays = model.translate(arrays)

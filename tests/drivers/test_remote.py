@@ -307,7 +307,7 @@ def test_an_upload_that_stops_half_way_leaves_no_checkpoint(bucket, tmp_path):
         addresses.publish(f"{tmp_path / 'new'}{ending}", f"{prefix}{ending}")
 
     with pytest.raises(CheckpointError, match="TINYNET_latest' was not written: gone; here"):
-        checkpoint._replace(prefix, upload, "; here")
+        checkpoint._replace_remote(prefix, upload, "; here")
     assert checkpoint.state_of(prefix) is None and bucket.names("run") == [
         "TINYNET_latest.pdopt",
         "TINYNET_latest.pdparams",

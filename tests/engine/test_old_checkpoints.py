@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.checkpoints import files as checkpoint
-from engine.checkpoints import fluid
+from engine.checkpoints import finding, fluid
 from engine.configuration import class_names, configure
 from engine.weights import load as weights
 from support import drivers, goldens, tiny
@@ -56,9 +56,9 @@ def test_resume_goes_on_at_the_epoch_of_the_name(tmp_path, capsys):
 def test_mindspores_name_of_the_best_checkpoint(tmp_path):
     (tmp_path / "TSN_best.json").write_text("{}", encoding="utf-8")
     (tmp_path / "TSN_latest.json").write_text("{}", encoding="utf-8")
-    assert checkpoint.resolve(tmp_path / "best_acc.ckpt", "TSN") == tmp_path / "TSN_best"
+    assert finding.resolve(tmp_path / "best_acc.ckpt", "TSN") == tmp_path / "TSN_best"
     (tmp_path / "best_acc.ckpt").write_bytes(b"theirs")
-    assert checkpoint.resolve(tmp_path / "best_acc.ckpt", "TSN") == tmp_path / "best_acc.ckpt"
+    assert finding.resolve(tmp_path / "best_acc.ckpt", "TSN") == tmp_path / "best_acc.ckpt"
 
 
 def test_lists_are_found_in_the_folders_of_other_versions(tmp_path, monkeypatch):

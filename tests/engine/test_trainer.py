@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -13,6 +14,7 @@ from engine.checkpoints.manager import best_of
 from engine.configuration import configure
 from engine.stop import Interrupted
 from engine.trainer import Trainer
+from storage.locks import locked
 from support import tiny
 from utils.errors import ConfigError, TrainingError
 
@@ -196,3 +198,45 @@ def test_only_the_newest_epochs_are_kept(clips, tmp_path):
         "TINYNET_epoch2.json",
         "TINYNET_latest.json",
     ]
+
+
+def test_two_trainings_do_not_share_a_folder(clips, tmp_path):
+    """Each removed, overwrote or mixed what the other had saved."""
+    with locked(tmp_path, "TINYNET_train"):
+        with pytest.raises(
+            ConfigError, match="is being written to by .*process .*; wait until it ends, or name another"
+        ):
+            trainer(clips, tmp_path)
+    trainer(clips, tmp_path, **{"TRAIN.epoch": 1}).fit()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_a_dead_training_left_is_removed_and_a_stale_best_renewed(whole, clips, tmp_path):
+    """It died after `_latest` was written and before `_best` was."""
+    for path in whole[0].glob("TINYNET_epoch0.*"):
+        for name in ("latest", "epoch0"):
+            shutil.copy(path, tmp_path / f"TINYNET_{name}{path.suffix}")
+    row = {key: value for key, value in whole[1][0].items() if not key.startswith("valid_")}
+    for name in ("latest", "epoch0"):
+        files.rewrite(tmp_path / f"TINYNET_{name}", {**state(tmp_path, name), "best": None, "history": [row]})
+    (tmp_path / ".TINYNET_best.0123456789abcdef").mkdir()
+    (tmp_path / ".TINYNET_best.0123456789abcdef" / "TINYNET_best.pdparams").write_bytes(b"half")
+    history = trainer(clips, tmp_path, resume=tmp_path).fit()
+    assert without_speed(history) == without_speed(whole[1]) and not list(tmp_path.glob(".*"))
+    for name in ("latest", "best"):
+        same_values(tmp_path / f"TINYNET_{name}", whole[0] / f"TINYNET_{name}")
+
+
+def test_a_training_goes_on_from_an_unfinished_first_latest(whole, clips, tmp_path):
+    """ "several weights in it" was said of a folder whose first `_latest` was never finished."""
+    for path in whole[0].glob("TINYNET_epoch0.*"):
+        shutil.copy(path, tmp_path / path.name)
+    assert without_speed(trainer(clips, tmp_path, resume=tmp_path).fit()) == without_speed(whole[1])
+
+
+def test_a_path_that_no_checkpoint_can_hold_is_refused_at_the_start(clips, tmp_path):
+    (tmp_path / "list\udc80.txt").write_bytes(
+        clips.read_bytes().replace(b"clip ", os.fsencode(clips.parent) + b"/clip ")
+    )
+    with pytest.raises(ConfigError, match="not UTF-8|cannot be"):
+        trainer(clips, tmp_path / "out", **{"TRAIN.filelist": tmp_path / "list\udc80.txt"})

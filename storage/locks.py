@@ -1,0 +1,87 @@
+"""One writer at a time: a lock file that ends with its process, and names it."""
+
+import contextlib
+import datetime
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from storage import addresses
+from utils.errors import ConfigError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there
+    fcntl = None
+
+__all__ = ["locked", "require_unlocked"]
+
+LONGEST = 300  # characters of a holder's description that are read
+
+
+@contextlib.contextmanager
+def locked(folder: str | Path, name: str, wanted: bool = True) -> Iterator[None]:
+    """Hold the lock `.<name>.lock` of a folder inside the block, if `wanted`. Makes the folder; locks nothing of an address.
+
+    The system drops the lock when its process ends in any way, so none is ever stale; the file may stay behind after a
+    `kill -9` and is then used again. Raises ConfigError, naming the holder, where another process has it.
+    """
+    handle = _acquire(folder, name) if wanted else None
+    try:
+        yield
+    finally:
+        if handle is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(_path(folder, name))
+            os.close(handle)
+
+
+def require_unlocked(folder: str | Path, name: str) -> None:
+    """Raise ConfigError where another process holds the lock; a hint before long work, not a promise."""
+    if not addresses.is_remote(folder) and _path(folder, name).exists():
+        with locked(folder, name):
+            pass
+
+
+def _path(folder, name):
+    return Path(folder) / f".{name}.lock"
+
+
+def _acquire(folder, name):
+    """A handle that holds the lock, or None where files cannot be locked."""
+    if fcntl is None or addresses.is_remote(folder):
+        return None
+    path = _path(folder, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(handle, LONGEST).decode("utf-8", "replace").strip() or "another process"
+            os.close(handle)
+            raise ConfigError(
+                f"'{folder}' is being written to by {holder}; wait until it ends, or name another --save_dir"
+            ) from None
+        except OSError:  # a file system without locks
+            os.close(handle)
+            return None
+        if _is_at(handle, path):
+            break
+        os.close(handle)  # its last holder has just removed it
+    started = datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+    program = os.path.basename(sys.argv[0]) or "python"
+    os.ftruncate(handle, 0)
+    os.write(handle, f"{program} (process {os.getpid()} on {platform.node()}, since {started})".encode())
+    return handle
+
+
+def _is_at(handle, path):
+    """Whether the open file still has that path."""
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(handle), found)
