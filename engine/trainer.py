@@ -169,10 +169,17 @@ class Trainer:
 
         After a stop signal (Ctrl-C, SIGTERM, SIGHUP) it saves, logs how to go on, and raises Interrupted.
         """
-        self.report.start()
+        with self.checkpoints.writing():
+            self.report.start()
+            self._train()
+            if self.best:
+                log.info("training finished; the best epoch was %(epoch)s: %(key)s %(value).5g", self.best)
+            self.report.finish()
+        return self.history
+
+    def _train(self):
         saved_on = self.checkpoints.saved_on(RemoteError, self.save_latest)
-        redirect = logging_redirect_tqdm([log])
-        with self.checkpoints.writing(), self.loader, StopSignal(self.group) as stop, saved_on, redirect:
+        with self.loader, StopSignal(self.group) as stop, saved_on, logging_redirect_tqdm([log]):
             if self.history and self.batch == 0:
                 self.score_epoch(stop)  # where the run that is continued ended before it came to this
             while self.epoch < self.config.TRAIN.epoch:
@@ -186,10 +193,6 @@ class Trainer:
                 self.report.epoch()
                 if self.should_stop_early():
                     break
-        if self.best:
-            log.info("training finished; the best epoch was %(epoch)s: %(key)s %(value).5g", self.best)
-        self.report.finish()
-        return self.history
 
     def train_epoch(self, stop: StopSignal) -> None:
         """Train to the end of the current epoch, or until `stop.agreed`."""
