@@ -206,7 +206,12 @@ def test_tpn_config_alone_is_enough(tmp_path, run):
 def theirs(work, small):
     """The folder of a training started as the document starts it."""
     folder = work / "mindspore"
-    words = ["--device_id=0", f"--dataset_path={work / 'data'}", "--run_distribute=0", f"--resume={calm(work, 'STNET')}"]
+    words = [
+        "--device_id=0",
+        f"--dataset_path={work / 'data'}",
+        "--run_distribute=0",
+        f"--resume={calm(work, 'STNET')}",
+    ]
     slow = ["-o", "TRAIN.learning_rate=1e-6", "-o", "TRAIN.seed=1"]
     process = drivers.start("train.py", *words, f"--save_dir={folder}", *_without_lists(small), *slow)
     output = process.communicate(timeout=300)[0]
