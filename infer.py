@@ -93,12 +93,12 @@ def main(argv=None):
 
 def classify(args, predictor, clips):
     """Classify, write and print; returns the exit status."""
+    from engine.reporting.opening import announce
     from reports import tables as report
     from reports.pages.inference import MOST, UNASKED, Sheet
     from storage import addresses
-    from utils.config.messages import describe
 
-    print(describe(predictor.config, "infer"))
+    announce(predictor.config, "infer", args.save_dir)
     sheet = Sheet(predictor.config.INFER.views, MOST if args.report else UNASKED)
     collect = None if args.no_report else sheet.add
     results = predictor.predict(clips or None, topk=args.infer_topk, collect=collect)

@@ -80,6 +80,8 @@ setup(
             "moto[s3]>=5",
             "flask>=3",
             "flask-cors>=5",
+            "tensorboard>=2.16",  # reads what --log_dir has written
+            "tensorboardX>=2.6",
             *ONNX,
         ],
     },

@@ -42,9 +42,9 @@ def main(argv=None):
     from engine.distributed import spawn
     from engine.distributed.launch import joined
     from engine.graph import summary
+    from engine.reporting.opening import announce
     from storage import addresses
     from storage.files import writable_folder
-    from utils.config.messages import describe
 
     overrides = cli.overrides(args, (args.batch_size, "TEST.batch_size"))
     source = args.weights or args.resume or None
@@ -63,7 +63,7 @@ def main(argv=None):
     spawn.select(args.device_id, use_gpu)
     with joined(use_gpu) as group:
         if group.is_main:
-            print(describe(config, "test"))
+            announce(config, "test", args.save_dir)
         result, unreadable = evaluator.test(
             model, config, source, use_gpu, args.log_interval, args.save_dir, group, not args.no_report
         )

@@ -84,10 +84,10 @@ def main(argv=None):
     from engine.distributed import spawn
     from engine.distributed.launch import divisible, joined
     from engine.graph import summary
+    from engine.reporting.opening import announce
     from engine.trainer import Trainer
     from storage import addresses
     from storage.files import writable_folder
-    from utils.config.messages import describe
 
     fixed = args.fix_random_seed if args.fix_random_seed is not None else args.enable_ce
     overrides = cli.overrides(
@@ -117,7 +117,7 @@ def main(argv=None):
     spawn.select(args.device_id, use_gpu)
     with joined(use_gpu) as group:
         if group.is_main:
-            print(describe(config, "train"))
+            announce(config, "train", args.save_dir)
         trainer = Trainer(
             model,
             config,

@@ -143,10 +143,12 @@ def _without_configuration(weights):
     return f"'{weights}' does not say (checkpoints of this zoo do); "
 
 
-def changed_keys(config):
-    """[(SECTION.key, value of the recipe, value here)] of what differs from the shipped recipe of the model."""
+def changed_keys(config, *modes):
+    """[(SECTION.key, value of the recipe, value here)] of what differs from the shipped recipe of the model, in MODEL and in the
+    sections of these modes."""
     shipped = SHIPPED / f"{find(config.MODEL.name).slug}.yaml"
-    return differences(config, read_config(shipped) if shipped.is_file() else {})
+    found = differences(config, read_config(shipped) if shipped.is_file() else {})
+    return [row for row in found if row[0].partition(".")[0] in ("MODEL", *map(str.upper, modes))]
 
 
 def choose_gpu(use_gpu):

@@ -111,6 +111,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         metavar="SECTION.key=value",
         help="set any key of the config; may be repeated",
     )
+    parser.add_argument(
+        "--verbose", action="store_true", help="also print what else goes into the log file: the whole configuration"
+    )
     parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
 
 
@@ -131,9 +134,9 @@ def overrides(args: argparse.Namespace, *pairs: tuple) -> dict[str, Any]:
 
 
 def arguments(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """What a driver was given, logged as its first line as the old drivers did."""
+    """What a driver was given, logged as the first line of its log file as the old drivers did."""
     args = parser.parse_args(argv)
-    log.info("%s", args)
+    log.debug("%s", args)
     return args
 
 
@@ -152,7 +155,7 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
             stream.reconfigure(errors="backslashreplace")
     output = Guarded(sys.stdout)
     with contextlib.redirect_stderr(WithoutNotices(sys.stderr)), contextlib.redirect_stdout(output):
-        setup_log()
+        setup_log("--verbose" in (sys.argv if argv is None else argv))
         status = _status(main, argv, output)
         with contextlib.suppress(BrokenPipeError):
             output.flush()

@@ -4,19 +4,24 @@ Text from elsewhere (file names, class names, servers' answers) is shown, never 
 characters and hides the secrets in addresses. All log lines and all errors go through it.
 """
 
+import collections
+import itertools
 import logging
 import os
 import sys
+import time
+from pathlib import Path
 from typing import Any, TextIO
 
 from utils.errors import redact_urls
 from utils.names import printable
 
-__all__ = ["Guarded", "fill_closed_streams", "log", "setup_log", "shortened", "for_screen"]
+__all__ = ["Guarded", "fill_closed_streams", "log", "open_log", "setup_log", "shortened", "for_screen"]
 
 log = logging.getLogger("zoo")
 
 LONGEST_MESSAGE = 4000  # characters
+EARLY = 200  # records kept until the log file is open
 
 
 def for_screen(text: str) -> str:
@@ -93,17 +98,70 @@ class _Handler(logging.StreamHandler):
             super().handleError(record)
 
 
-class _Formatter(logging.Formatter):
+class _OnScreen(logging.Formatter):
+    """Plain sentences; what is worse than information says so."""
+
+    def format(self, record):
+        prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        return for_screen(prefix + super().format(record))
+
+
+class _InFile(logging.Formatter):
+    """The old zoo's layout, which other programs read: `[INFO: file.py:   12]: text`."""
+
+    def __init__(self):
+        super().__init__("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s")
+
     def format(self, record):
         return for_screen(super().format(record))
 
 
-def setup_log() -> None:
-    """Messages on standard output in the old zoo's layout: `[INFO: file.py:   12]: text`."""
-    handler = _Handler(sys.stdout)
-    handler.setFormatter(_Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.INFO)
+class _Waiting(logging.Handler):
+    """Keeps the first records of a run until its log file is open."""
+
+    def __init__(self):
+        super().__init__()
+        self.records = collections.deque(maxlen=EARLY)
+
+    def emit(self, record):
+        self.records.append(record)
+
+
+def setup_log(verbose: bool = False) -> None:
+    """Messages on standard output, as plain sentences; `verbose`: also those that go only into the log file (level DEBUG)."""
+    screen = _Handler(sys.stdout)
+    screen.setFormatter(_OnScreen())
+    screen.setLevel(logging.DEBUG if verbose else logging.INFO)
+    for handler in log.handlers:
+        handler.close()
+    log.handlers, log.propagate = [screen, _Waiting()], False
+    log.setLevel(logging.DEBUG)
+
+
+def open_log(folder: str | Path, name: str) -> Path | None:
+    """Write all messages, also those so far, into `<folder>/<name>_<time>.log`; returns its path, None where that cannot be.
+
+    Every call opens a file of its own. Work goes on without one, with a warning.
+    """
+    stem = f"{name}_{time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        path = next(path for path in _names(Path(folder), stem) if not path.exists())
+        file = logging.FileHandler(path, mode="x", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        log.warning("no log file in '%s' (%s); work goes on", folder, error.strerror or error)
+        return None
+    file.setFormatter(_InFile())
+    early = [record for handler in log.handlers if isinstance(handler, _Waiting) for record in handler.records]
+    log.handlers = [*(handler for handler in log.handlers if not isinstance(handler, _Waiting)), file]
+    for record in early:
+        file.handle(record)
+    return path
+
+
+def _names(folder, stem):
+    yield folder / f"{stem}.log"
+    yield from (folder / f"{stem}-{number}.log" for number in itertools.count(2))
 
 
 def fill_closed_streams() -> None:

@@ -116,7 +116,7 @@ class TrainingReport:
             self._read_best(),
             samples,
             trainer.loaded,
-            changed_keys(config),
+            changed_keys(config, "train", "valid"),
         )
         facts = page.Facts(command=page.command(), protocol=page.protocol(config, "train"))
         return training.write(trainer.save_dir, found, facts)

@@ -104,8 +104,9 @@ def protocol(config, mode: str) -> list[tuple[str, str]]:
     section, model = config.section(mode), config.MODEL
     facts = [("model", model.name), ("classes", f"{model.num_classes:,}")]
     if hasattr(config, "segments"):
-        frames = f"{config.segments(mode)} segments of {model.seglen}"
-        facts.append(("frames", f"{frames}, {model.frame_interval} apart" if model.seglen > 1 else frames))
+        apart = f", {model.frame_interval} apart" if model.frame_interval > 1 else ""
+        plural = "s" if model.seglen > 1 else ""
+        facts.append(("frames", f"{config.segments(mode)} segments of {model.seglen} frame{plural}{apart}"))
         facts.append(("size", f"short side {section.short_size}, crop {section.target_size} pixels"))
         if section.views > 1:
             views = f"{section.views} = {section.num_clips} clips x {section.num_crops} crops"

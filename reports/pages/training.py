@@ -90,10 +90,10 @@ def cards(training: Training) -> list[dict]:
         value = f"{best['value']:.2f} %" if key.startswith("top") else f"{best['value']:.4f}"
         where = "validation" if best["key"].startswith("valid_") else "training"
         found.append({"name": f"best {_named(key)}", "value": value, "note": f"{where}, epoch {best['epoch']}"})
-    found.append({"name": "last loss", "value": f"{last['loss']:.4f}", "note": f"training, epoch {last['epoch']}"})
+    found.append({"name": "training loss", "value": f"{last['loss']:.4f}", "note": f"epoch {last['epoch']}, the last"})
     if "valid_loss" in last:
-        note = f"validation, epoch {last['epoch']}"
-        found.append({"name": "last loss", "value": f"{last['valid_loss']:.4f}", "note": note})
+        note = f"epoch {last['epoch']}, the last"
+        found.append({"name": "validation loss", "value": f"{last['valid_loss']:.4f}", "note": note})
     if "samples_per_second" in last:
         note = f"{100 * last.get('data_share', 0):.0f} % of the time waiting for data"
         found.append({"name": "speed", "value": f"{last['samples_per_second']:.1f} samples/s", "note": note})

@@ -1,0 +1,34 @@
+"""What a run says before it begins: what differs from the recipe; the whole configuration goes into files."""
+
+import logging
+
+import yaml
+
+from engine.configuration import changed_keys
+from reports.tables import write_file
+from storage import addresses
+from utils.config.messages import describe
+from utils.log import open_log
+
+log = logging.getLogger("zoo")
+
+
+def announce(config, mode: str, save_dir) -> None:
+    """Open the run's log file in `<save_dir>/log`, and say what differs from the recipe; a training also writes
+    `<save_dir>/config.yaml`, which --config takes.
+
+    mode: train, test or infer. There is no log file where `save_dir` is an address: objects cannot be appended to.
+    """
+    if not addresses.is_remote(save_dir):
+        open_log(addresses.join(save_dir, "log"), mode)
+    log.debug("%s", describe(config, mode))
+    if mode == "train":
+        text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+        write_file(addresses.join(save_dir, "config.yaml"), lambda file: file.write(text))
+    modes = ("train", "valid") if mode == "train" else (mode,)
+    changed = [f"  {key}: {value} (recipe: {recipe})" for key, recipe, value in changed_keys(config, *modes)]
+    name = config.MODEL.name
+    if changed:
+        log.info("%s differs from its recipe in %d keys:\n%s", name, len(changed), "\n".join(changed))
+    else:
+        log.info("%s is as its recipe says", name)
