@@ -125,7 +125,7 @@ def test_test(trained, tmp_path, capsys):
     result = json.loads((tmp_path / f"{name}_test_result.json").read_text())
     assert result["scored"] == result["listed"] == 7 and set(result) >= {"loss", "hit_at_one", "perr", "gap", "map"}
     written = ("per_class.csv", "precision_recall.png", "report.html", "score_histogram.png", "test_result.json")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}_{each}" for each in written]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [f"{name}_{each}" for each in written]
 
 
 def test_infer_from_the_list_and_from_arrays(trained, data, tmp_path, capsys):
