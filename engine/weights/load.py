@@ -6,6 +6,7 @@ Three ways in: `strict` (test, infer), `finetune` (another class count re-initia
 
 import logging
 from dataclasses import dataclass, field
+from tokenize import TokenError
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def _read_array(key, path, hint):
             return np.array(
                 np.load(file, mmap_mode="r", allow_pickle=False)
             )  # mapped: a header cannot make it allocate
-    except (ObjectError, OSError, ValueError, EOFError) as error:
+    except (ObjectError, OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
         raise ConfigError(f"{key} '{path}' cannot be read ({error}); {hint}") from error
 
 

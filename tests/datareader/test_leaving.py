@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -135,3 +136,31 @@ def test_reading_goes_on_when_others_have_closed_their_files(no_files):
     del handles[-10:]
     loader = Loader(Opened(), 2)
     assert [batch.ids for batch in loader.epoch()] == [["0", "1"]] and not loader.bad
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace makes the disk fail")
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
+def test_a_disk_that_fails_blames_no_clip(tmp_path, name):
+    """Regression: a clip behind an input/output error was called unreadable, or read in part."""
+    clip = write_clip(tmp_path / name, frames=60, size=(640, 480))
+    program = "import sys; from datareader.clips.video import read_frames; read_frames(sys.argv[1], range)"
+    fault = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        os.devnull,
+        "-P",
+        clip,
+        "-e",
+        "trace=read",
+        "-e",
+        "inject=read:error=EIO:when=5+",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*fault, sys.executable, "-c", program, clip], env=environment, capture_output=True, text=True
+    )
+    if "ptrace" in done.stderr:
+        pytest.skip("this process may not be traced")
+    assert "cannot be read (Input/output error): check the disk" in done.stderr, done.stderr

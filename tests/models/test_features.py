@@ -237,6 +237,10 @@ def test_odd_files_of_eigenvalues_are_refused(tmp_path):
         np.savez(tmp_path / "e.npz", values)
         (tmp_path / "e.npz").rename(path)
 
+    def bracket():  # numpy reads a header as Python's tokens
+        np.save(path, values)
+        write(path.read_bytes().replace(b"}", b"(", 1))
+
     def short():
         np.save(path, values)
         write(path.read_bytes()[:200])
@@ -247,6 +251,7 @@ def test_odd_files_of_eigenvalues_are_refused(tmp_path):
         ("not a .npy file", lambda: write(b"15.0\n14.9\n")),
         ("not a .npy file", archive),
         ("cannot be read", short),
+        ("cannot be read", bracket),
         ("float32 .2048, 0.", lambda: np.save(path, values[:, :0])),
         ("float32 .2048.", lambda: np.save(path, values[:, 0])),
         ("<U4 .2048, 1.", lambda: np.save(path, values.astype("U4"))),
