@@ -22,6 +22,19 @@ def parse(argv):
         default="data/evaluate_results",
         help="folder of the report (default: data/evaluate_results)",
     )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "inference", "executor"),
+        default="auto",
+        help="what runs weights: Paddle's plain executor, or paddle.inference with the folded program; auto (default): "
+        "paddle.inference on a CPU, for the models that it makes faster",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="bf16: 16-bit products on a CPU that has them; auto: fp32 (default)",
+    )
     parser.add_argument("--no_report", action="store_true", help="write tables only, no page with pictures")
     parser.add_argument("--log_interval", type=int, default=1, help="log every N batches, 0: never (default: 1)")
     mindspore.add_flags(parser)
@@ -65,7 +78,16 @@ def main(argv=None):
         if group.is_main:
             announce(config, "test", args.save_dir)
         result, unreadable = evaluator.test(
-            model, config, source, use_gpu, args.log_interval, args.save_dir, group, not args.no_report
+            model,
+            config,
+            source,
+            use_gpu,
+            args.log_interval,
+            args.save_dir,
+            group,
+            not args.no_report,
+            args.engine,
+            args.precision,
         )
         if group.is_main and model.name == mindspore.MODEL:
             print(f"accuracy:{{'acc':{result['top1'] / 100:.4f}}}")  # what scripts of MindSpore's StNet grep for

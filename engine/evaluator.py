@@ -10,6 +10,7 @@ from datareader import READERS, loader_for
 from engine import bad_samples, views
 from engine.configuration import class_names
 from engine.distributed.group import Group
+from engine.export import memory
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.reporting.testing import report
@@ -50,7 +51,7 @@ def evaluate(
                 probabilities = views.probabilities(partial(device.scores, graph), batch.feed, section)
                 loss = views.cross_entropy(probabilities, labels)
             else:
-                probabilities, loss = device.run(graph, batch.feed, [graph.probabilities, graph.loss])
+                probabilities, loss = device.scored(graph, batch.feed)
                 views.finite(probabilities)
             metric.update(probabilities, labels, loss, batch.number)
             if collect:
@@ -145,8 +146,12 @@ def test(
     save_dir="data/evaluate_results",
     group=None,
     pages=True,
+    engine="auto",
+    precision="auto",
 ):
     """Evaluate weights on the TEST list, write tables and (`pages`) a page with pictures.
+
+    engine, precision: see engine/export/memory.py
 
     Returns (result, number of unreadable samples)."""
     group = group or Group()
@@ -168,6 +173,9 @@ def _test(model_class, config, source, use_gpu, log_interval, save_dir, group, p
         partial(METRICS[model.data], config.MODEL.num_classes, config.MODEL.topk),
         REPORTS[model.data](config.TEST.views),
     )
+    choice = memory.choose(engine, precision, model, use_gpu)
+    if choice:
+        device = memory.FoldedScorer(model, device.get(graph.shapes), choice)
     metric = evaluate(device, graph, loader, new_metric, log_interval, "[EVAL] Batch", written.add, group)
     merge(group, written)
     result = None

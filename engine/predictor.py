@@ -11,6 +11,7 @@ from datareader import READERS, loader_for
 from datareader.loader import Batch
 from engine import views
 from engine.configuration import choose_gpu, class_names, configure
+from engine.export import memory
 from engine.export import run as exports
 from engine.graph import compat
 from engine.graph.device import Device
@@ -30,14 +31,25 @@ class LoadedModel:
 
     model_class, config: what `configure` returns
     weights: path, address or {parameter name: array}; None for the released ones
+    engine, precision: see `choose` in engine/export/memory.py; the plain executor by default
     Attributes: `model`, `config`, `names` (of the classes, in index order), `report` (which weights matched).
     """
 
-    def __init__(self, model_class: type, config, weights: Weights | None = None, use_gpu: bool | None = None):
+    def __init__(
+        self,
+        model_class: type,
+        config,
+        weights: Weights | None = None,
+        use_gpu: bool | None = None,
+        engine: str = "executor",
+        precision: str = "auto",
+    ):
         self.config, self.model = config, model_class(config, "infer")
         self.names = class_names(config, weights)
-        self.device = Device(choose_gpu(use_gpu), self.model.onednn)
-        self.graphs = {}
+        use_gpu = choose_gpu(use_gpu)
+        self.choice = memory.choose(engine, precision, self.model, use_gpu)
+        self.device = Device(use_gpu, self.model.onednn)
+        self.graphs, self.programs = {}, {}
         source = weight_files.require(weights, self.model)
         self.device.initialise(self.graph())
         self.report = weight_files.load_into(weight_files.strict, self.device, self.graph(), self.model, source)
@@ -55,7 +67,17 @@ class LoadedModel:
 
         raw: whether the batch is as readers deliver it (uint8), or as the network takes it (float32)
         """
+        if self.choice:
+            return self._program(raw, shape).run(feed)
         return self.device.scores(self.graph(raw, **shape), feed)
+
+    def _program(self, raw, shape):
+        key = (raw, *shape.items())
+        with compat.static_mode():
+            if key not in self.programs:
+                values = self.device.get(self.graph().shapes)
+                self.programs[key] = memory.FoldedProgram(self.model, values, self.choice, raw, **shape)
+            return self.programs[key]
 
 
 def load_model(
@@ -64,20 +86,24 @@ def load_model(
     weights: Weights | None = None,
     overrides: dict[str, Any] | None = None,
     use_gpu: bool | None = None,
+    engine: str = "executor",
+    precision: str = "auto",
 ) -> LoadedModel:
     """The LoadedModel of the arguments that Predictor takes. Raises ConfigError, WeightsError."""
     model_class, settings = configure(name, config, overrides, weights)
-    return LoadedModel(model_class, settings, weights, use_gpu)
+    return LoadedModel(model_class, settings, weights, use_gpu, engine, precision)
 
 
-def check_source(config, weights, exported, precision: str, tensorrt: bool) -> None:
+def check_source(config, weights, exported, tensorrt: bool, engine: str) -> None:
     """ConfigError where these arguments of Predictor do not go together."""
     if exported and (config or weights):
         raise ConfigError(f"'{exported}' is an exported model and brings its own; leave out '{config or weights}'")
-    if not exported and (precision != "fp32" or tensorrt):
+    if exported and engine != "auto":
         raise ConfigError(
-            "--precision and --tensorrt are for exported models; write one with export.py and give --exported"
+            f"--engine '{engine}' is for weights; what runs '{exported}' was decided by the export; leave it out"
         )
+    if not exported and tensorrt:
+        raise ConfigError("--tensorrt is for exported models; write one with export.py and give --exported")
 
 
 class Predictor:
@@ -96,7 +122,10 @@ class Predictor:
     use_gpu: default: a GPU where this Paddle can use one
     exported: a folder that `export` wrote. It needs neither config nor weights, and takes only the shapes that it was
         exported for
-    precision, tensorrt: of exported models only: "fp32" or "bf16" on a CPU; TensorRT on a GPU
+    precision: "auto" (fp32), "fp32", or "bf16" on a CPU that has it
+    tensorrt: run an exported model by TensorRT, on a GPU
+    engine: what runs weights: "executor" (Paddle's plain executor), "inference" (paddle.inference), or "auto": on a CPU
+        paddle.inference for the models that it makes faster
     Several predictors may live in one process, and be built in several threads. One predictor may be shared by threads:
     answers are those of a single thread. Trained models then answer one after the other; exported ones at the same time
     where OMP_NUM_THREADS leaves cores free. Raises ConfigError, WeightsError.
@@ -110,14 +139,15 @@ class Predictor:
         overrides: dict[str, Any] | None = None,
         use_gpu: bool | None = None,
         exported: str | PathLike | None = None,
-        precision: str = "fp32",
+        precision: str = "auto",
         tensorrt: bool = False,
+        engine: str = "auto",
     ):
-        check_source(config, weights, exported, precision, tensorrt)
+        check_source(config, weights, exported, tensorrt, engine)
         if exported:
             self._use(exports.load_exported(exported, overrides, use_gpu, precision, tensorrt, name))
         else:
-            self._use(load_model(name, config, weights, overrides, use_gpu))
+            self._use(load_model(name, config, weights, overrides, use_gpu, engine, precision))
 
     @classmethod
     def of(cls, network: "LoadedModel | exports.ExportedModel") -> "Predictor":

@@ -45,11 +45,11 @@ class PaddleEngine:
     Measured with 4 threads on 2 cores, TSN, one computing thread each: 1.8 times the answers of a single predictor.
     """
 
-    def __init__(self, program: Path, parameters: Path, choice: Choice, written_by: str):
-        """`written_by`: version of Paddle. Raises ConfigError, WeightsError."""
+    def __init__(self, program: Path, parameters: Path, choice: Choice, called: str):
+        """`called`: what messages call the program. Raises ConfigError, WeightsError."""
         with readable_by_paddle(program.parent) as folder:
             config = _configuration(folder / program.name, folder / parameters.name, choice)
-            self._first = _create(config, folder / program.name, f"'{program}', written by Paddle {written_by},")
+            self._first = _create(config, folder / program.name, called, choice)
         self._free = queue.LifoQueue()
         self._free.put(self._first)
         self._more = 0 if choice.use_gpu else max(1, runtime.cores() // runtime.threads()) - 1
@@ -126,8 +126,8 @@ def _configuration(program, parameters, choice):
     return config
 
 
-def _create(config, program, called):
-    """The predictor of a configuration; `called`: what messages call the program. Raises WeightsError."""
+def _create(config, program, called, choice):
+    """The predictor of a configuration. Raises ConfigError, WeightsError."""
     from paddle import inference, static
 
     try:
@@ -136,9 +136,11 @@ def _create(config, program, called):
                 static.deserialize_program(program.read_bytes())
             return inference.create_predictor(config)
     except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
+        reason = " ".join(str(error).strip().splitlines()[-1].split())
+        if choice.precision == "bf16":
+            raise ConfigError(f"{called} cannot be run with --precision 'bf16': {reason}; leave it out") from error
         raise WeightsError(
-            f"{called} cannot be run by this one: {str(error).strip().splitlines()[-1]}; "
-            "export the model again with this Paddle"
+            f"{called} cannot be run by this one: {reason}; export the model again with this Paddle"
         ) from error
 
 

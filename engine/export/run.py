@@ -56,7 +56,7 @@ class ExportedModel:
     """An exported model, loaded.
 
     folder, description: where it is, and what `describe` returned of it
-    precision: "fp32", or "bf16" on a CPU that has it
+    precision: "auto" and "fp32", or "bf16" on a CPU that has it
     tensorrt: run by TensorRT, on a GPU
     Raises ConfigError, WeightsError.
     """
@@ -66,21 +66,22 @@ class ExportedModel:
         folder: str | Path,
         description: Description,
         use_gpu: bool | None = None,
-        precision: str = "fp32",
+        precision: str = "auto",
         tensorrt: bool = False,
     ):
         self.sidecar, model_class, self.config = description
         self.model, self.names, self.folder = model_class(self.config, "infer"), self.sidecar.class_names, Path(folder)
         if self.sidecar.format == "onnx":
-            if precision != "fp32" or tensorrt:
+            if precision == "bf16" or tensorrt:
                 raise ConfigError(
                     f"'{folder}' is an ONNX model; --precision and --tensorrt are for Paddle's (export.py --format=paddle)"
                 )
             self._scores = onnx_engine(self.folder / self.sidecar.program, use_gpu)
         else:
             choice = Choice(choose_gpu(use_gpu), self.model.onednn, precision, tensorrt)
+            called = f"'{self.folder / self.sidecar.program}', written by Paddle {self.sidecar.paddle},"
             program, parameters = self.folder / self.sidecar.program, self.folder / sidecar.PARAMETERS
-            self._scores = PaddleEngine(program, parameters, choice, self.sidecar.paddle).run
+            self._scores = PaddleEngine(program, parameters, choice, called).run
 
     def run(self, feed: dict[str, np.ndarray], raw: bool = True, **shape) -> tuple[np.ndarray, np.ndarray]:
         """(probabilities, logits), float32 [B, classes], of one batch as `LoadedModel.run` takes it, in the exported shape.
@@ -117,7 +118,7 @@ def load_exported(
     folder: str | Path,
     overrides: dict[str, Any] | None = None,
     use_gpu: bool | None = None,
-    precision: str = "fp32",
+    precision: str = "auto",
     tensorrt: bool = False,
     name: str | None = None,
 ) -> ExportedModel:

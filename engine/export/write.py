@@ -18,9 +18,9 @@ from datareader import READERS, loader_for
 from engine.export import onnx as to_onnx
 from engine.export import sidecar
 from engine.export.engines import readable_by_paddle
+from engine.export.memory import loaded, save_program
 from engine.export.run import ExportedModel, load_exported
 from engine.graph import compat
-from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.predictor import LoadedModel
 from storage import addresses
@@ -101,27 +101,17 @@ def compare(trained: LoadedModel, exported: ExportedModel, feeds: Sequence[Feed]
 def _write(trained, folder, form, interface):
     """Program, parameters and sidecar."""
     graph = Graph(trained.model, raw=interface == "uint8", fold_norms=True, portable=form == "onnx")
-    values = graph.options.folded_values(trained.device.get(trained.graph().shapes))
-    device = Device()
-    device.initialise(graph)
-    device.set({name: values[name] for name in graph.shapes})
+    device = loaded(graph, trained.device.get(trained.graph().shapes))
     # Beside the folder, not in TMPDIR: that may be small, and an error would not name it.
     with (
         readable_by_paddle(Path(folder).parent) as parent,
         tempfile.TemporaryDirectory(prefix="program-", dir=parent) as aside,
     ):
         prefix = parent / folder.name / "model" if form == "paddle" else Path(aside) / "model"
-        with compat.static_mode(), paddle.static.scope_guard(device.scope):
-            paddle.static.save_inference_model(
-                str(prefix),
-                list(graph.inputs.values()),
-                [graph.probabilities, graph.logits],
-                device.executor,
-                program=graph.program,
-            )
+        save_program(prefix, graph, device)
         # Paddle does not report a full disk.
         size = Path(f"{prefix}.pdiparams").stat().st_size
-        if size < sum(values[name].nbytes for name in graph.shapes):
+        if size < sum(value.nbytes for value in device.get(graph.shapes).values()):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if form == "onnx":
             to_onnx.convert(prefix, parent / folder.name / sidecar.PROGRAMS["onnx"][0])

@@ -61,6 +61,10 @@ class Device:
         """(probabilities, logits) [B, classes] of one batch."""
         return tuple(self.run(graph, feed, [graph.probabilities, graph.logits]))
 
+    def scored(self, graph, feed):
+        """(probabilities [B, classes], loss) of one batch with its labels."""
+        return tuple(self.run(graph, feed, [graph.probabilities, graph.loss]))
+
     def get(self, names):
         """{name: array} of variables, copied out of the scope."""
         return {name: np.array(self._tensor(name)) for name in names}

@@ -127,7 +127,8 @@ def test_another_interface_and_other_shapes_are_refused(whole, small, tmp_path):
         ({"name": "TSN"}, "is an exported 'AttentionCluster', but --model_name says 'TSN'"),
         ({"weights": "w.npz"}, "brings its own; leave out 'w.npz'"),
         ({"tensorrt": True, "use_gpu": False}, "--tensorrt needs a GPU"),
-        ({"exported": None, "precision": "bf16", "name": "TSN"}, "are for exported models"),
+        ({"exported": None, "tensorrt": True, "name": "TSN"}, "is for exported models"),
+        ({"engine": "executor"}, "--engine 'executor' is for weights"),
     ],
 )
 def test_arguments_that_do_not_fit(whole, arguments, message):

@@ -66,7 +66,8 @@ def test_list_models():
     [
         (lambda clips: zoo.Predictor(), "which model. give name, for example name=TSN"),
         (lambda clips: zoo.Predictor("TSM"), "unknown model 'TSM'"),
-        (lambda clips: zoo.Predictor("TSN", precision="bf16"), "precision and tensorrt are for exported models"),
+        (lambda clips: zoo.Predictor("TSN", tensorrt=True), "^tensorrt is for exported models"),
+        (lambda clips: zoo.Predictor("TSN", engine="onnx", weights={}), "unknown engine 'onnx'"),
         (lambda clips: zoo.train("TINYNET", config=clips / "no.yaml"), "config '.*no.yaml' does not exist"),
         (lambda clips: zoo.train("TINYNET", save_dir=clips / "0.mp4"), "^save_dir '.*0.mp4' cannot be made a folder"),
         (
