@@ -129,7 +129,7 @@ def classify(args, predictor, clips):
 
 
 def engine_for(args, clips, views):
-    """`--engine`, where "auto" leaves a few clips to the executor: building the folded program takes longer than they do."""
+    """`--engine`; "auto" leaves a few clips to the executor, since building the folded program takes longer."""
     files = [path for path in clips if os.path.isfile(path)]
     few = clips and len(files) == len(clips) and len(files) * views <= FEW_VIEWS
     return "executor" if few and args.engine == "auto" and args.precision != "bf16" else args.engine

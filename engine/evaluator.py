@@ -156,10 +156,11 @@ def test(
     Returns (result, number of unreadable samples)."""
     group = group or Group()
     with locks.locked(save_dir, f"{model_class.name}_test", wanted=group.is_main):
-        return _test(model_class, config, source, use_gpu, log_interval, save_dir, group, pages)
+        choice = memory.choose(engine, precision, model_class(config, "test"), use_gpu)
+        return _test(model_class, config, source, use_gpu, log_interval, save_dir, group, pages, choice)
 
 
-def _test(model_class, config, source, use_gpu, log_interval, save_dir, group, pages):
+def _test(model_class, config, source, use_gpu, log_interval, save_dir, group, pages, choice):
     model = model_class(config, "test", group.world)
     dataset = READERS[model.data].from_config(config, "test")
     names = class_names(config, source)  # what is wrong with them is said before an hour of scoring
@@ -173,7 +174,6 @@ def _test(model_class, config, source, use_gpu, log_interval, save_dir, group, p
         partial(METRICS[model.data], config.MODEL.num_classes, config.MODEL.topk),
         REPORTS[model.data](config.TEST.views),
     )
-    choice = memory.choose(engine, precision, model, use_gpu)
     if choice:
         device = memory.FoldedScorer(model, device.get(graph.shapes), choice)
     metric = evaluate(device, graph, loader, new_metric, log_interval, "[EVAL] Batch", written.add, group)

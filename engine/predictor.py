@@ -1,4 +1,4 @@
-"""Classify clips, or ready tensors, with trained or exported weights: what programs embed, and what infer.py is built on."""
+"""Classify clips, or ready tensors, with trained or exported weights; infer.py is built on it, and programs embed it."""
 
 from collections.abc import Callable, Iterable
 from os import PathLike
@@ -161,12 +161,14 @@ class Predictor:
         self.model, self.config, self.names = network.model, network.config, network.names
 
     def __call__(self, paths: Paths, topk: int | None = None) -> list:
-        """The best classes of a clip, best first: [{"label": class name, "score": probability}, ...]; of several clips, a
-        list of such lists in the same order.
+        """The best classes of a clip, best first: [{"label": class name, "score": probability}, ...].
+
+        Of several clips, a list of such lists in the same order.
 
         paths: one clip, or a list of clips (of feature models: files of one video each)
         topk: number of classes; default: MODEL.topk
-        Raises DataError where a clip cannot be read or a path stands for several: `predict` reports such clips one by one.
+        Raises DataError where a clip cannot be read or a path stands for several; `predict` takes folders, and reports
+        unreadable clips one by one.
         """
         single = isinstance(paths, str | PathLike)
         given = [paths] if single else list(paths)
@@ -204,14 +206,15 @@ class Predictor:
         topk: int | None = None,
         collect: Callable[[Batch, np.ndarray], None] | None = None,
     ) -> list[dict[str, Any]]:
-        """One dictionary a sample, in the order of the input: {"id", "probabilities", "indices", "names"}, best class first,
-        or {"id", "error"} where it cannot be read.
+        """One dictionary a sample, in the order of the input.
+
+        {"id", "probabilities", "indices", "names"}, best class first, or {"id", "error"} where it cannot be read.
 
         paths: files and folders; filelist: a list of samples; neither: INFER.filelist
         topk: number of classes; default: MODEL.topk
         collect: called with each batch and its probabilities [B, classes]
-        Where a connection is lost, that is the error of all samples not read by then. Raises RemoteError where no sample
-        was read; DataError where a path or a list is not there.
+        Where a connection is lost, that is the error of all samples not read by then.
+        Raises RemoteError where no sample was read; DataError where a path or a list is not there.
         """
         reader, section = READERS[self.model.data], self.config.INFER
         if paths is not None:

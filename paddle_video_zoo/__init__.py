@@ -4,7 +4,7 @@
     train, evaluate, export what train.py, test.py and export.py do
     list_models             names of the models
 
-Importing the package, and using it, leaves Paddle's mode, its random numbers and the environment of the process as they are.
+Importing and using the package leaves Paddle's mode, its random numbers and the process's environment as they are.
 Errors are ZooErrors (utils/errors.py), which speak of the functions' arguments.
 """
 

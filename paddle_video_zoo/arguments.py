@@ -1,4 +1,4 @@
-"""Errors for Python programs: where a message names a flag of the programs, the argument that means the same is named."""
+"""Errors for Python programs: messages name the functions' arguments instead of the programs' flags."""
 
 import functools
 import re

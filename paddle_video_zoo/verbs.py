@@ -41,8 +41,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` returns: the model's name, its scores by name, the number of samples that could not be read, and the
-    folder of the report."""
+    """What `evaluate` returns: the model's name, its scores by name, the number of unreadable samples, the report's folder."""
 
     model: str
     scores: dict[str, Any]
@@ -52,7 +51,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Export:
-    """What `export` returns: the model's name, the folder, and the largest relative difference from the trained model."""
+    """What `export` returns: the model's name, the folder, and the largest relative difference of the answers."""
 
     model: str
     folder: str
@@ -91,7 +90,7 @@ def train(
     amp: str | None = None,
     use_gpu: bool | None = None,
 ) -> Training:
-    """Train a model in this process, with checkpoints in `save_dir`; Ctrl-C saves within the epoch and raises KeyboardInterrupt.
+    """Train a model in this process, with checkpoints in `save_dir`. Ctrl-C saves at once and raises KeyboardInterrupt.
 
     name: model, in any letter case; may be left out where the config or the checkpoint tells it
     config: YAML or old .txt file; default: the checkpoint's own, else the shipped recipe

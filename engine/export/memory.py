@@ -41,8 +41,8 @@ def choose(engine: str, precision: str, model, use_gpu: bool) -> Choice | None:
             raise ConfigError(unknown(called, value, known))
     if precision == "bf16" and (engine == "executor" or use_gpu or not model.onednn):
         raise ConfigError(
-            f"--precision 'bf16' needs a CPU and paddle.inference, which makes {model.name} faster only if oneDNN does: "
-            f"engine is '{engine}', use_gpu '{use_gpu}', oneDNN for this model '{model.onednn}'; leave it out"
+            f"--precision 'bf16' needs a CPU, paddle.inference and a model that oneDNN makes faster: "
+            f"engine is '{engine}', use_gpu '{use_gpu}', oneDNN for {model.name} '{model.onednn}'; leave it out"
         )
     if engine == "auto":
         faster = compat.PIR and compat.onednn_allowed() and not use_gpu and model.name not in NO_FASTER

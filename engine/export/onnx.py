@@ -3,7 +3,7 @@
     convert(prefix, path)                             # reads <prefix>.json and <prefix>.pdiparams
     python -m engine.export.onnx PREFIX PATH          # the process that `convert` starts
 
-The conversion has a process of its own, since paddle2onnx ends its process where it meets an operator that it does not know.
+The conversion has a process of its own, since paddle2onnx ends its process at an operator that it does not know.
 Its optimisation, which may install packages at run time, is not used: onnxruntime folds constants itself.
 """
 
@@ -70,7 +70,7 @@ def convert(prefix: str | Path, path: str | Path) -> None:
         str(Path(prefix).absolute()),  # links stay: they stand for names that Paddle cannot open
         str(Path(path).absolute()),
     ]
-    # paddle2onnx writes the program once more, into TMPDIR; a folder of the caller's has the room that the result needs.
+    # paddle2onnx writes the program once more, into TMPDIR; the caller's folder has the room for it.
     environment = {**os.environ, "TMPDIR": str(Path(prefix).parent.absolute())}
     try:
         done = subprocess.run(
@@ -91,7 +91,7 @@ def convert(prefix: str | Path, path: str | Path) -> None:
 
 
 def unknown_operators(program, supported):
-    """Names of a Paddle 3 program's operators that are not among `supported`; the text of the file names an operator `1.<name>`."""
+    """Names of a Paddle 3 program's operators that are not among `supported`; its text names an operator `1.<name>`."""
     names = set(re.findall(r'"#":\s*"1\.(\w+)"', program))
     return sorted(name for name in names - supported - KNOWN if not name.startswith(("a_", "t_")))
 

@@ -40,8 +40,8 @@ def describe(folder: str | Path, overrides: dict[str, Any] | None = None, name: 
         for key in keys:
             if key in FIXED if section == "INFER" else key not in FREE.get(section, ()):
                 raise ConfigError(
-                    f"{section}.{key} '{keys[key]}': that was fixed when '{folder}' was exported; free are INFER's keys "
-                    f"without {', '.join(FIXED)}, and MODEL.{' and MODEL.'.join(FREE['MODEL'])}"
+                    f"{section}.{key} '{keys[key]}': that was fixed when '{folder}' was exported; free are INFER's "
+                    f"keys without {', '.join(FIXED)}, and MODEL.{' and MODEL.'.join(FREE['MODEL'])}"
                 )
     config = configs.validate(model.config_class, configs.merge(found.config, layer), source, layer, found.config)
     if len(found.class_names) != config.MODEL.num_classes:
@@ -74,7 +74,7 @@ class ExportedModel:
         if self.sidecar.format == "onnx":
             if precision == "bf16" or tensorrt:
                 raise ConfigError(
-                    f"'{folder}' is an ONNX model; --precision and --tensorrt are for Paddle's (export.py --format=paddle)"
+                    f"'{folder}' is an ONNX model; --precision and --tensorrt are for those of --format=paddle"
                 )
             self._scores = onnx_engine(self.folder / self.sidecar.program, use_gpu)
         else:
@@ -84,7 +84,7 @@ class ExportedModel:
             self._scores = PaddleEngine(program, parameters, choice, called).run
 
     def run(self, feed: dict[str, np.ndarray], raw: bool = True, **shape) -> tuple[np.ndarray, np.ndarray]:
-        """(probabilities, logits), float32 [B, classes], of one batch as `LoadedModel.run` takes it, in the exported shape.
+        """(probabilities, logits), float32 [B, classes], of one batch as `LoadedModel.run` takes it.
 
         Raises ConfigError for the other interface, DataError for another shape.
         """
@@ -109,7 +109,8 @@ class ExportedModel:
             ):
                 shape = str(one.shape).replace("None", "any")
                 raise DataError(
-                    f"input '{one.name}' is {array.dtype} {list(array.shape)}; '{self.folder}' takes {one.dtype} {shape}"
+                    f"input '{one.name}' is {array.dtype} {list(array.shape)}; '{self.folder}' takes "
+                    f"{one.dtype} {shape}"
                 )
         return self._scores({one.name: np.ascontiguousarray(feed[one.name]) for one in self.sidecar.inputs})
 

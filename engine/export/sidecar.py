@@ -33,7 +33,7 @@ class Input(BaseModel):
 
 
 class Sidecar(BaseModel):
-    """What export.json holds. The program's outputs are the probabilities and the logits, float32 [batch, classes], in this order."""
+    """What export.json holds. The program's outputs: probabilities, then logits, float32 [batch, classes]."""
 
     model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
     version: Literal[1] = VERSION

@@ -1,4 +1,4 @@
-"""Write a trained model as a program with the normalisation inside, and check that it answers as the trained model does.
+"""Write a trained model as a program with the normalisation inside, and check that both answer alike.
 
 The batch norms behind convolutions are folded into the convolutions.
 """
@@ -44,7 +44,7 @@ def export(
     interface: str = "uint8",
     clips: Sequence[str | Path] = (),
 ) -> float:
-    """Write a model into `folder`. Returns the largest relative difference between the exported and the trained answers.
+    """Write a model into `folder`. Returns the largest relative difference from the trained model's answers.
 
     form: "paddle" or "onnx"
     interface: "uint8" (what readers deliver) or "float" (what the network takes)
@@ -73,7 +73,7 @@ def export(
             if not difference <= TOLERANCE:
                 raise WeightsError(
                     f"not exported: the exported {trained.model.name} answers differently from the trained one, by "
-                    f"{difference:.1e} of the largest number (allowed: {TOLERANCE:.0e}); train it on, or check its weights"
+                    f"{difference:.1e} of the largest number (allowed: {TOLERANCE:.0e}); train it on, or check them"
                 )
             if difference > USUAL:
                 log.warning(
@@ -89,7 +89,7 @@ def export(
 
 
 def compare(trained: LoadedModel, exported: ExportedModel, feeds: Sequence[Feed], raw: bool) -> float:
-    """Largest difference of probabilities or logits over all batches, relative to the largest of them; NaN if one is NaN."""
+    """Largest difference of probabilities or logits, relative to the largest of them; NaN if one is NaN."""
     worst = [
         np.abs(found - wanted).max() / np.abs(wanted).max()
         for feed in feeds
@@ -140,7 +140,7 @@ def _dtype(value):
 
 
 def random_feeds(model, raw: bool = True) -> list[Feed]:
-    """A batch of two samples and one of one sample, of random numbers; videos of free length have up to FRAMES frames."""
+    """Random batches of two samples and of one; videos of free length have up to FRAMES frames."""
     rng, feed = np.random.default_rng(0), {}
     program = paddle.static.Program()  # must outlive its values
     with compat.static_mode(), paddle.static.program_guard(program, paddle.static.Program()):

@@ -62,7 +62,7 @@ def test_which_engine_auto_is(weights):
     [
         ({"engine": "tensorrt"}, "unknown engine 'tensorrt'.* known: auto, executor, inference"),
         ({"precision": "fp8"}, "unknown precision 'fp8'"),
-        ({"engine": "executor", "precision": "bf16"}, "--precision 'bf16' needs a CPU and paddle.inference"),
+        ({"engine": "executor", "precision": "bf16"}, "--precision 'bf16' needs a CPU, paddle.inference"),
     ],
 )
 def test_what_does_not_exist(arguments, message, weights):
