@@ -2,9 +2,9 @@
 
     python benchmarks/checkpoints.py [--megabytes 100] [--rounds 7] [--folder /tmp]
 
-`plain` writes what was written before checkpoints were sealed: parameters, optimizer state (as large) and a JSON with the
-checksums of both, under their names by three renames, and links them as `_latest` and `_best`. `sealed` is what a training
-does in an epoch: looks for numbers that are not finite, saves, links, and adds the scores. The two take turns.
+`plain` writes what was written before checkpoints were sealed: parameters, optimizer state (as large) and a JSON with
+the checksums of both, under their names by three renames, and links them as `_latest` and `_best`. `sealed` is what a
+training does in an epoch: looks for numbers that are not finite, saves, links, and adds the scores. The two take turns.
 """
 
 import json

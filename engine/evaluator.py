@@ -27,11 +27,14 @@ log = logging.getLogger("zoo")
 def evaluate(
     device, graph, loader, new_metric, log_interval=0, prefix="[TEST] test_iter", collect=None, group=None, stop=None
 ):
-    """Score every readable sample of `loader`, by the average of its views; returns the metric that `new_metric()` makes, updated.
+    """Score every readable sample of `loader`, by the average of its views; returns the metric that `new_metric()`
+    makes, updated.
 
     A logged line has its own batch's scores; `collect(batch, probabilities)` sees each batch. The processes of `group`
-    score their slices of each batch, and afterwards process 0's metric has the scores of all of them; log lines are of its slices.
-    Raises DataError or RemoteError where nothing could be read; where a connection is lost later, `loader.lost` says so.
+    score their slices of each batch, and afterwards process 0's metric has the scores of all of them; log lines are
+    of its slices.
+    Raises DataError or RemoteError where nothing could be read; where a connection is lost later, `loader.lost` says
+    so.
     Raises Interrupted where `stop` (a StopSignal) asks for it.
     """
     group = group or Group()

@@ -20,7 +20,8 @@ SLOW_DATA = 0.30  # share of the step time from which data is called the bottlen
 
 
 class StepTimes:
-    """Splits the time of an epoch's steps into waiting for data and computing; `str` gives the speed part of a log line.
+    """Splits the time of an epoch's steps into waiting for data and computing; `str` gives the speed part of a log
+    line.
 
     The first wait fills the pipeline and the first step compiles, so neither counts in the means.
     """
@@ -73,13 +74,14 @@ class StepTimes:
         if self.data_share <= SLOW_DATA:
             return None
         return (
-            f"data loading takes {self.data_share:.0%} of each step: raise TRAIN.num_reader_threads towards the number of "
-            "cores or, for clips, re-encode them with shorter groups of pictures or a smaller short side"
+            f"data loading takes {self.data_share:.0%} of each step: raise TRAIN.num_reader_threads towards the number "
+            "of cores or, for clips, re-encode them with shorter groups of pictures or a smaller short side"
         )
 
 
 class Meter:
-    """Scores and times of the current training epoch. Its `state` travels in checkpoints made in the middle of an epoch.
+    """Scores and times of the current training epoch. Its `state` travels in checkpoints made in the middle of an
+    epoch.
 
     new_metric: makes an empty metric (metrics/)
     batch_size: samples of an update, over all processes

@@ -24,9 +24,9 @@ class Interrupted(KeyboardInterrupt):
 class StopSignal:
     """Context in which the first Ctrl-C, SIGTERM or SIGHUP only asks training to stop at the next step.
 
-    A second signal of the same kind raises KeyboardInterrupt at once. Paddle's launcher sends SIGTERM three times within
-    0.6 s and then waits half a minute, so SIGTERMs within two seconds count as one. A SIGHUP that is ignored (nohup) stays
-    ignored. Outside the main thread, where Python allows no signal handlers, the context does nothing.
+    A second signal of the same kind raises KeyboardInterrupt at once. Paddle's launcher sends SIGTERM three times
+    within 0.6 s and then waits half a minute, so SIGTERMs within two seconds count as one. A SIGHUP that is ignored
+    (nohup) stays ignored. Outside the main thread, where Python allows no signal handlers, the context does nothing.
 
     requested: this process was asked to stop
     agreed: all processes of `group` know that one of them was asked; they change their minds at the same step

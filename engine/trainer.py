@@ -1,8 +1,8 @@
 """Training: one loop, exact checkpoints.
 
     list -> loader -> training graph (shares its parameters with the validation graph) -> log, save, validate, best
-Everything random, and the learning rate, is a function of (seed, epoch, step). So a checkpoint and the list are enough to
-go on bit for bit on a CPU. Under a launcher every process runs this loop on its part of each batch
+Everything random, and the learning rate, is a function of (seed, epoch, step). So a checkpoint and the list are
+enough to go on bit for bit on a CPU. Under a launcher every process runs this loop on its part of each batch
 (engine/distributed/group.py); process 0 alone writes.
 """
 
@@ -55,8 +55,8 @@ class Trainer:
     amp: None, "bf16" or "fp16"
     log_dir: folder for TensorBoard, or None
     pages: draw curves, and write a page at the end
-    Attributes that others read: `history` (one dictionary an epoch), `checkpoints`, `names` (of the classes), `extractor`
-    (what made the features that the model is trained on, or None; it travels in checkpoints).
+    Attributes that others read: `history` (one dictionary an epoch), `checkpoints`, `names` (of the classes),
+    `extractor` (what made the features that the model is trained on, or None; it travels in checkpoints).
     """
 
     def __init__(
@@ -95,7 +95,8 @@ class Trainer:
             )
         elif patience:
             raise ConfigError(
-                f"--patience '{patience}' watches the validation score: set VALID.filelist and a --valid_interval above 0"
+                f"--patience '{patience}' watches the validation score: set VALID.filelist and a "
+                "--valid_interval above 0"
             )
         pieces = config.TRAIN.accumulate_steps
         self.graph = Graph(self.model, training=True, group=self.group, pieces=pieces, amp=amp, use_gpu=use_gpu)

@@ -9,8 +9,9 @@ def probabilities(run, feed, section):
     """Scores [B, classes] of a batch whose rows are the `section.views` views of each video, one after the other;
     `run(feed) -> (probabilities, logits)` is the network.
 
-    `section.average` says what is averaged: "prob" the probabilities (as papers do), "logits" what the softmax is then taken
-    of. The network sees at most `section.batch_size` views at once, so that its memory does not grow with their number.
+    `section.average` says what is averaged: "prob" the probabilities (as papers do), "logits" what the softmax is
+    then taken of. The network sees at most `section.batch_size` views at once, so that its memory does not grow with
+    their number.
     """
     if section.views == 1:
         return finite(run(feed)[0])
@@ -23,7 +24,10 @@ def probabilities(run, feed, section):
 
 
 def finite(scores: np.ndarray) -> np.ndarray:
-    """The scores themselves. Raises WeightsError where one is not a finite number: huge weights, though finite, overflow."""
+    """The scores themselves.
+
+    Raises WeightsError where one is not a finite number: huge weights, though finite, overflow.
+    """
     if np.isfinite(scores).all():
         return scores
     raise WeightsError(
@@ -39,7 +43,8 @@ def softmax(logits):
 
 
 def cross_entropy(probabilities, labels):
-    """Mean over rows, from averaged probabilities [B, classes] and labels [B, 1]: the loss of what is reported, which is not
-    the mean of the views' losses."""
+    """Mean over rows, from averaged probabilities [B, classes] and labels [B, 1]: the loss of what is reported, which
+    is not the mean of the views' losses.
+    """
     found = np.take_along_axis(probabilities, labels, axis=1)
     return float(-np.log(np.maximum(found, np.finfo(np.float32).tiny)).mean())

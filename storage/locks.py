@@ -23,7 +23,8 @@ LONGEST = 300  # characters of a holder's description that are read
 
 @contextlib.contextmanager
 def locked(folder: str | Path, name: str, wanted: bool = True) -> Iterator[None]:
-    """Hold the lock `.<name>.lock` of a folder inside the block, if `wanted`. Makes the folder; locks nothing of an address.
+    """Hold the lock `.<name>.lock` of a folder inside the block, if `wanted`. Makes the folder; locks nothing of an
+    address.
 
     The system drops the lock when its process ends in any way, so none is ever stale; the file may stay behind after a
     `kill -9` and is then used again. Raises ConfigError, naming the holder, where another process has it.

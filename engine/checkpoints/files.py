@@ -1,10 +1,10 @@
 """Checkpoints: `<prefix>.pdparams` and `.pdopt` (name -> array), and `<prefix>.json` (where training stood).
 
-The JSON seals all three (engine/checkpoints/seal.py) and is what switches from an old checkpoint to a new one of its name
-(engine/checkpoints/parts.py). Whoever reads a checkpoint checks the seal.
+The JSON seals all three (engine/checkpoints/seal.py) and is what switches from an old checkpoint to a new one of its
+name (engine/checkpoints/parts.py). Whoever reads a checkpoint checks the seal.
 
-A prefix may be an address. The checkpoint is then written in the cache's folder `outgoing` and uploaded. The JSON of an older
-one of that name is removed first and the new one comes last, so what is there is whole or is no checkpoint.
+A prefix may be an address. The checkpoint is then written in the cache's folder `outgoing` and uploaded. The JSON of
+an older one of that name is removed first and the new one comes last, so what is there is whole or is no checkpoint.
 """
 
 import errno

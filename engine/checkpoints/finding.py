@@ -23,9 +23,11 @@ def _json(prefix):
 
 
 def resolve(path: str | Path, model: str) -> str | Path:
-    """The prefix that any spelling means: prefix, one of its files, a folder of checkpoints (its latest), or an address of these.
+    """The prefix that any spelling means: prefix, one of its files, a folder of checkpoints (its latest), or an
+    address of these.
 
-    Without a `model`, a folder on this machine may hold those of one only. Raises CheckpointError where it holds others'.
+    Without a `model`, a folder on this machine may hold those of one only. Raises CheckpointError where it holds
+    others'.
     """
     if not addresses.in_bucket(path):
         path = released.fetch(path)

@@ -1,4 +1,5 @@
-"""Checkpoints of the first-generation zoo (Paddle 1.x), which have no JSON: optimizer state by name, the epoch in the file's name.
+"""Checkpoints of the first-generation zoo (Paddle 1.x), which have no JSON: optimizer state by name, the epoch in the
+file's name.
 
 <MODEL>_epoch<N>/             v1.3 to v1.5: a folder of variables, the optimizer's among them
 <MODEL>_epoch<N>.pdparams     v1.7 and v1.8, with <MODEL>_epoch<N>.pdopt
@@ -14,7 +15,9 @@ from engine.weights import formats
 
 
 class OldState(NamedTuple):
-    """`accumulators` {name: array} under the names wanted, and the 0-based epoch to go on with, None where the name tells none."""
+    """`accumulators` {name: array} under the names wanted, and the 0-based epoch to go on with, None where the name
+    tells none.
+    """
 
     accumulators: dict
     epoch: int | None
@@ -23,7 +26,8 @@ class OldState(NamedTuple):
 def read(path: str | Path, wanted: dict[str, tuple[int, ...]]) -> OldState | None:
     """The optimizer's state beside weights at a local `path`; None where there is none.
 
-    wanted: {name: shape} of the optimizer's tensors. Paddle counts equal names, so `w_velocity_0` is also found as `w_velocity_1`.
+    wanted: {name: shape} of the optimizer's tensors. Paddle counts equal names, so `w_velocity_0` is also found as
+    `w_velocity_1`.
     Raises WeightsError for a file that cannot be read.
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""Which checkpoints a training keeps in --save_dir: `<MODEL>_epoch<N>` (N from 0), `<MODEL>_latest` and `<MODEL>_best`."""
+"""Which checkpoints a training keeps in --save_dir: `<MODEL>_epoch<N>` (N from 0), `_latest` and `_best`."""
 
 import contextlib
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger("zoo")
 
 
 def best_of(history: list[dict], key: str) -> dict | None:
-    """The first epoch with the highest finite score `key`, as {"key", "value", "epoch"}; None if no epoch has that score.
+    """The first epoch with the highest finite score `key`, as {"key", "value", "epoch"}, or None.
 
     Only equal keys are compared: a training accuracy says nothing about a validation accuracy.
     """
@@ -55,7 +55,7 @@ class CheckpointManager:
         return addresses.join(self.folder, f"{self.model}_{suffix}")
 
     def require_ready(self, state: dict) -> None:
-        """Raise ConfigError, before long work, where a state cannot be saved or another training writes to the folder."""
+        """Raise ConfigError where a state cannot be saved or another training writes to the folder."""
         seal.require_savable(state)
         if self.group.is_main:
             locks.require_unlocked(self.folder, f"{self.model}_train")
@@ -89,7 +89,7 @@ class CheckpointManager:
         self.group.wait()
 
     def update_epoch(self, state: dict, is_best: bool) -> None:
-        """Add to the last epoch's checkpoints what was found since (its scores, the best epoch); make it `_best` if it is.
+        """Add to the last epoch's checkpoints what was found since (its scores); make it `_best` if it is.
 
         `_best` is written first: after a death in between, the epoch has no scores yet and is scored again.
         """
@@ -121,8 +121,8 @@ class CheckpointManager:
         broken = [name for name, array in parameters.items() if not np.isfinite(array).all()]
         if broken:
             raise TrainingError(
-                f"{len(broken)} of {len(parameters)} parameters are no longer finite numbers ('{broken[0]}'), so nothing "
-                f"was saved: lower TRAIN.learning_rate, and resume from an earlier checkpoint in '{self.folder}'"
+                f"{len(broken)} of {len(parameters)} parameters are no longer finite numbers ('{broken[0]}'), so "
+                f"nothing was saved: lower TRAIN.learning_rate, and resume from an earlier one in '{self.folder}'"
             )
         return parameters, accumulators
 

@@ -1,8 +1,9 @@
 """The three files of a checkpoint on this machine, switched by a single rename.
 
-A save writes all files into a new folder beside the checkpoint, `.<name>.<token>`, then moves the JSON to its name. From
-that rename on the new checkpoint is the one that is read: its JSON names the folder, where its other files are found until
-they are moved too. Whenever the process dies or the disk fails, either the old or the new checkpoint is whole.
+A save writes all files into a new folder beside the checkpoint, `.<name>.<token>`, then moves the JSON to its name.
+From that rename on the new checkpoint is the one that is read: its JSON names the folder, where its other files are
+found until they are moved too. Whenever the process dies or the disk fails, either the old or the new checkpoint is
+whole.
 Readers only look. Writers, which hold a lock on the folder, finish or remove what a dead one left (`settle`).
 """
 
@@ -35,7 +36,10 @@ def _folder(prefix, token):
 
 @contextlib.contextmanager
 def staged(prefix: Path) -> Iterator[tuple[str, Path]]:
-    """Make the folder of a save: (its token, its path). It is removed when the block ends with an error. Raises OSError."""
+    """Make the folder of a save: (its token, its path).
+
+    It is removed when the block ends with an error. Raises OSError.
+    """
     token = secrets.token_hex(8)
     folder = _folder(prefix, token)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +52,10 @@ def staged(prefix: Path) -> Iterator[tuple[str, Path]]:
 
 
 def write(path: Path, data: bytes) -> int:
-    """Write a new file and wait until it is on the disk; returns its crc32. Raises OSError, also where the file exists."""
+    """Write a new file and wait until it is on the disk; returns its crc32.
+
+    Raises OSError, also where the file exists.
+    """
     with open(path, "xb") as file:
         file.write(data)
         file.flush()
@@ -57,16 +64,17 @@ def write(path: Path, data: bytes) -> int:
 
 
 def move_in(prefix: Path, folder: Path) -> None:
-    """Make the files in `folder` those of the checkpoint. Raises OSError where nothing has changed; CheckpointError where the
-    checkpoint is the new one, but some of its files do not have their names yet."""
+    """Make the files in `folder` those of the checkpoint. Raises OSError where nothing has changed; CheckpointError
+    where the checkpoint is the new one, but some of its files do not have their names yet.
+    """
     name = Path(prefix).name
     os.replace(folder / f"{name}.json", _at(prefix, ".json"))
     try:
         _finish(prefix, folder)
     except OSError as error:
         raise CheckpointError(
-            f"checkpoint '{prefix}' is written and whole, but files of it are still in '{folder}' ({error}); --resume and "
-            "--weights find them there"
+            f"checkpoint '{prefix}' is written and whole, but files of it are still in '{folder}' ({error}); --resume "
+            "and --weights find them there"
         ) from error
 
 
@@ -89,7 +97,7 @@ def candidates(prefix: Path, ending: str, state: dict) -> list[Path]:
 
 
 def leftover(prefix: Path) -> dict | None:
-    """The state in a `.json.new` which an earlier version left when it died between its renames, if all it names is there."""
+    """The state in a `.json.new` left by an earlier version that died between its renames, if its files are there."""
     path = _at(prefix, ".json.new")
     try:
         state = seal.parse(path.read_bytes(), path) if path.is_file() else None
@@ -105,7 +113,10 @@ def leftover(prefix: Path) -> dict | None:
 
 
 def settle(folder: Path, model: str) -> None:
-    """Finish or remove what a writer that died left of this model's checkpoints. Only for the holder of the folder's lock."""
+    """Finish or remove what a writer that died left of this model's checkpoints.
+
+    Only for the holder of the folder's lock.
+    """
     name = rf"{re.escape(model)}_(?:epoch\d+|latest|best)"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         found = re.fullmatch(rf"\.({name})\.([0-9a-f]{{16}})", path.name)

@@ -67,9 +67,9 @@ def read_start(pretrain, source, model, device: Device, graph: Graph, config, st
 def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: int) -> tuple:
     """Set parameters and optimizer state of `graph` to those of a checkpoint, in any spelling of its path.
 
-    Returns (what it holds, the report of loading); (None, report) where this can only be a fine-tune from epoch 0: released
-    weights, or another number of classes. Warns about everything that makes the continuation inexact. Raises CheckpointError,
-    WeightsError.
+    Returns (what it holds, the report of loading); (None, report) where this can only be a fine-tune from epoch 0:
+    released weights, or another number of classes. Warns about everything that makes the continuation inexact. Raises
+    CheckpointError, WeightsError.
     """
     prefix = finding.resolve(path, model.name)
     if files.state_of(prefix) is None:

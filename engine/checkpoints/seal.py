@@ -1,7 +1,8 @@
 """The JSON of a checkpoint: what it says, its checksums, and whether it is what was written.
 
-Format 2: {"format", what Trainer.state returns, "save": names the folder that its files were written in, "crc32": of the
-files by ending, "seal": crc32 of the text before it}. Format 1, of earlier versions, has neither "save" nor "seal".
+Format 2: {"format", what Trainer.state returns, "save": names the folder that its files were written in, "crc32": of
+the files by ending, "seal": crc32 of the text before it}. Format 1, of earlier versions, has neither "save" nor
+"seal".
 """
 
 import json
@@ -49,13 +50,16 @@ def require_savable(state: dict) -> None:
         json.dumps(state, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"'{ascii(error.object[max(0, error.start - 60) : error.end + 20])}' holds a byte that is not UTF-8, which a "
-            "checkpoint cannot hold; rename that file or class"
+            f"'{ascii(error.object[max(0, error.start - 60) : error.end + 20])}' holds a byte that is not UTF-8, which "
+            "a checkpoint cannot hold; rename that file or class"
         ) from error
 
 
 def parse(data: bytes, path) -> dict | None:
-    """The state in the JSON at `path`, None if it is not of a checkpoint. Raises CheckpointError where it was altered."""
+    """The state in the JSON at `path`, None if it is not of a checkpoint.
+
+    Raises CheckpointError where it was altered.
+    """
     try:
         state = parse_json(data.decode())
     except ValueError as error:
@@ -64,7 +68,8 @@ def parse(data: bytes, path) -> dict | None:
         return None
     if "seal" in state and not _sealed(data):
         raise CheckpointError(
-            f"checkpoint '{path}' is damaged or was edited: its content does not fit its checksum; take another checkpoint"
+            f"checkpoint '{path}' is damaged or was edited: its content does not fit its checksum; take another "
+            "checkpoint"
         )
     if "format" not in state:
         if len(STATE.keys() & state.keys()) > len(STATE) // 2:
@@ -72,8 +77,8 @@ def parse(data: bytes, path) -> dict | None:
         return None  # Paddle writes programs as JSON beside parameters
     if state["format"] not in (1, FORMAT):
         raise CheckpointError(
-            f"checkpoint '{path}' has format '{state['format']}', this zoo reads '1' and '{FORMAT}'; update it, or go on "
-            f"from the .pdparams alone without that file"
+            f"checkpoint '{path}' has format '{state['format']}', this zoo reads '1' and '{FORMAT}'; update it, or go "
+            f"on from the .pdparams alone without that file"
         )
     wanted = STATE if state["format"] == 1 else {**STATE, "save": str, "seal": int}
     for key, kind in wanted.items():
@@ -84,8 +89,8 @@ def parse(data: bytes, path) -> dict | None:
 
 def _altered(path, key):
     return (
-        f"checkpoint '{path}': '{key}' is missing or not what was written there; take another checkpoint, or go on from "
-        "the .pdparams alone without that file"
+        f"checkpoint '{path}': '{key}' is missing or not what was written there; take another checkpoint, or go on "
+        "from the .pdparams alone without that file"
     )
 
 

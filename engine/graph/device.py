@@ -48,7 +48,10 @@ class Device:
             self.executor.run(graph.startup)
 
     def run(self, graph, feed, fetch):
-        """Run one batch. `feed`: {name: array}; `fetch`: values of the graph. Returns arrays in the order of `fetch`."""
+        """Run one batch. `feed`: {name: array}; `fetch`: values of the graph.
+
+        Returns arrays in the order of `fetch`.
+        """
         feed = {name: feed[name] for name in graph.feeds if name in feed}
         return self.run_program(graph.program, feed, fetch)
 

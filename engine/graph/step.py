@@ -17,8 +17,9 @@ __all__ = ["Accumulation", "LossScale", "Stepper"]
 
 
 class Stepper:
-    """Makes updates with a training graph. Only this class knows that an update may take several runs of several programs,
-    in several processes."""
+    """Makes updates with a training graph. Only this class knows that an update may take several runs of several
+    programs, in several processes.
+    """
 
     def __init__(self, device, graph):
         self.device = device
@@ -98,8 +99,8 @@ def _pieces(feed, count):
 class LossScale:
     """Keeps 16-bit gradients within the range of fp16 (Micikevicius et al., arXiv 1710.03740, section 3.2).
 
-    The loss is multiplied by a factor and the gradients are divided by it. If any gradient is not finite, all count as zero
-    and the factor is halved. The factor is a variable of the scope; with accumulation, both programs use it.
+    The loss is multiplied by a factor and the gradients are divided by it. If any gradient is not finite, all count
+    as zero and the factor is halved. The factor is a variable of the scope; with accumulation, both programs use it.
     """
 
     START = {"loss_scale": 2.0**15, "loss_scale_good_steps": 0, "loss_scale_bad_steps": 0}
@@ -140,11 +141,12 @@ class LossScale:
 
 
 class Accumulation:
-    """Two programs instead of one: the network's adds the gradients of each piece to buffers; `program` applies their mean.
+    """Two programs instead of one: the network's adds the gradients of each piece to buffers; `program` applies their
+    mean.
 
     pairs: what `optimizer.backward` returned in the program being built, to which the additions are appended
-    Both programs share parameters and buffers through the scope, by name. `startup` initialises the optimizer's state and
-    must run before the network's own startup program.
+    Both programs share parameters and buffers through the scope, by name. `startup` initialises the optimizer's state
+    and must run before the network's own startup program.
     """
 
     def __init__(self, pairs, pieces):
@@ -156,7 +158,9 @@ class Accumulation:
 
     @contextlib.contextmanager
     def building(self):
-        """Build `program` inside the block, from the (parameter, mean gradient) pairs given; then add emptying the buffers."""
+        """Build `program` inside the block, from the (parameter, mean gradient) pairs given; then add emptying the
+        buffers.
+        """
         with paddle.static.program_guard(self.program, self.startup), paddle.utils.unique_name.guard():
             totals = [_buffer(parameter) for parameter in self.parameters]
             yield [

@@ -65,7 +65,9 @@ def test_products_have_16_bits_and_the_rest_32(name):
 
 
 def bf16_losses(name, settings):
-    """{precision: losses}, from a process of its own: oneDNN's 16-bit gradient of a product ended it where one factor wants none."""
+    """{precision: losses}, from a process of its own: oneDNN's 16-bit gradient of a product ended it where one factor
+    wants none.
+    """
     words = [sys.executable, bf16_steps.__file__, name, json.dumps({**SMALL[name], **settings})]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, cwd=bf16_steps.ROOT)
     assert done.returncode == 0, done.stderr
@@ -115,7 +117,9 @@ def test_a_limit_on_the_instructions_is_seen(monkeypatch):
 
 
 def halves(scope, executor):
-    """Two programs: gradients mean(x) of w [2], which starts as ones, of one of two pieces; and the update by their mean, at rate 0.5."""
+    """Two programs: gradients mean(x) of w [2], which starts as ones, of one of two pieces; and the update by their
+    mean, at rate 0.5.
+    """
     program, startup = paddle.static.Program(), paddle.static.Program()
     scale = LossScale()
     with paddle.static.program_guard(program, startup), paddle.utils.unique_name.guard():

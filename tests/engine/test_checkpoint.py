@@ -1,4 +1,4 @@
-"""Checkpoints survive anything: a full disk, a death between two renames, a flipped byte, any spelling of their path."""
+"""Checkpoints survive anything: a full disk, a death between two renames, a flipped bit, any spelling of a path."""
 
 import json
 import os

@@ -1,5 +1,6 @@
-"""A checkpoint that an earlier version wrote in the middle of an epoch (format 1, `tests/data/old_checkpoint`): it loads, gives
-the numbers that it gave there, and goes on to the parameters that it went on to there."""
+"""A checkpoint that an earlier version wrote in the middle of an epoch (format 1, `tests/data/old_checkpoint`): it
+loads, gives the numbers that it gave there, and goes on to the parameters that it went on to there.
+"""
 
 import json
 import shutil

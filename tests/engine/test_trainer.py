@@ -143,7 +143,9 @@ def test_only_equal_keys_are_compared():
 
 
 def test_best_after_training_without_validation_is_chosen_by_validation_alone(clips, tmp_path):
-    """The training accuracy of an earlier epoch does not keep a validated epoch from being the best, nor uses up patience."""
+    """The training accuracy of an earlier epoch does not keep a validated epoch from being the best, nor uses up
+    patience.
+    """
     trainer(clips, tmp_path, validate=False, **{"TRAIN.epoch": 1}).fit()
     saved = state(tmp_path, "epoch0")
     assert saved["best"]["key"] == "top1"
