@@ -8,7 +8,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 if __name__ == "__main__":
-    import utils.runtime  # noqa: F401  (process settings, before Paddle is imported)
+    from utils import runtime
+
+    runtime.apply()  # before Paddle is imported
     from support import tinynet
 
     tinynet.register()
