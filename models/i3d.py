@@ -1,6 +1,6 @@
 """I3D: Inception-v1 inflated over time (Carreira and Zisserman, CVPR 2017, arXiv 1705.07750), on RGB.
 
-All convolutions and max pools are padded as TensorFlow's "same". Units are called as in the paper's code, with `_` for `/`:
+All convolutions and max pools are padded as TensorFlow's "same". Units have the names of the paper's code, `_` for `/`:
 Mixed_3b_Branch_1_Conv3d_0a_1x1_weights, ..._bn_offset, ..._bn_mean, ..._bn_variance. Batch norms have no scale.
 """
 
@@ -58,7 +58,7 @@ def max_pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     kernel, stride = list(kernel), list(stride)
     if not options.current().portable:
         return F.max_pool3d(x, kernel_size=kernel, stride=stride, padding="SAME")
-    # paddle2onnx shrinks kernels that are larger than the input. Zeros do not change a maximum here: nothing is negative.
+    # paddle2onnx shrinks kernels that are larger than the input. Zeros do not change a maximum: nothing is negative.
     around = []
     for size, width, step in zip(x.shape[2:], kernel, stride, strict=True):
         total = max((-(-size // step) - 1) * step + width - size, 0)

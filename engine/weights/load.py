@@ -1,7 +1,7 @@
 """Put weights into a model and say what happened to every tensor. Names decide, shapes are always checked.
 
     file -> {name: array} (engine/weights/formats.py) -> match with the model's {name: shape} -> values to set + Report
-Three ways in: `strict` (test, infer), `finetune` (another class count re-initialises the classifier), `backbone` (--pretrain).
+Three rules: `strict` (test, infer), `finetune` (another class count re-initialises the classifier), `backbone`.
 """
 
 import logging
@@ -46,7 +46,7 @@ class Report:
 
 
 def file_of(source, model):
-    """The local file or folder that a path or address in any spelling means. Raises WeightsError where there is none."""
+    """The local file or folder of a path or address in any spelling. Raises WeightsError where there is none."""
     prefix = finding.of_weights(source, model)
     if prefix is not None:
         return released.fetch(checkpoint.located(prefix, ".pdparams"))
@@ -60,7 +60,7 @@ def file_of(source, model):
 
 
 def read(source, model, shapes):
-    """`formats.Weights` of a path or address in any readable form and spelling, or of a dictionary. `shapes` are the model's."""
+    """`formats.Weights` of a path or address in any form, or of a dictionary. `shapes` are the model's."""
     if isinstance(source, dict):
         arrays, skipped = {name: np.asarray(value) for name, value in source.items()}, []
     elif (prefix := finding.of_weights(source, model.name)) is not None:
@@ -147,7 +147,7 @@ def pretrained_rule(model):
 
 
 def load_into(rule, device, graph, model, source):
-    """Read `source` by a rule (strict, finetune or backbone), set what fits, log and return the Report. Raises WeightsError."""
+    """Read `source` by a rule (strict, finetune, backbone), set what fits, return the Report. Raises WeightsError."""
     values, report = rule(source, model, graph.shapes)
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]
     if broken:  # ReLU and softmax can make a confident answer of them
@@ -215,7 +215,7 @@ def backbone(source, model, shapes):
 
 
 def differences(arrays, shapes, model):
-    """Sentences on what keeps {name: array} from being the weights of a model with these shapes; none if nothing does."""
+    """Sentences on why {name: array} are not the weights of a model with these shapes; none if they are."""
     present = [name for name in shapes if name in arrays]
     wrong = _wrong_shapes({name: arrays[name] for name in present}, shapes)
     missing = [name for name in shapes if name not in arrays and name not in model.optional]

@@ -143,7 +143,7 @@ def backbone(name: str) -> Path:
 
 
 def fetch_named(name: str) -> Path:
-    """Path of released weights by the name of a model or backbone, in any letter case. Raises ConfigError, WeightsError."""
+    """Path of released weights by the name of a model or backbone, in any case. Raises ConfigError, WeightsError."""
     for known, release in NAMES.items():
         if known.lower() == name.lower():
             return _cached_or_fetched(release, f"weights of {known}")

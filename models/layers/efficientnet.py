@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 (Tan and Le, ICML 2019, arXiv 1905.11946; the "lite" edition of 2020) as a backbone on pictures.
 
 Differences from EfficientNet-B0: no squeeze-and-excitation, ReLU6 instead of swish, and a stem and head of fixed width.
-Parameters are called stem_*, block<i>_{expand,depthwise,project}_* and top_*; models/names/efficientnet.py has the names of
-the released weights.
+Parameters are called stem_*, block<i>_{expand,depthwise,project}_* and top_*; models/names/efficientnet.py
+has the names of the released weights.
 """
 
 from typing import NamedTuple

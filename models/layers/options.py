@@ -141,8 +141,8 @@ def to_float32(x: paddle.Tensor) -> paddle.Tensor:
 def matmul(x: paddle.Tensor, y: paddle.Tensor, transpose_x: bool = False, transpose_y: bool = False) -> paddle.Tensor:
     """paddle.matmul that can be trained in bf16 on a CPU.
 
-    The gradient there is oneDNN's (Paddle 3.3). It ends the process with a segmentation fault if only one factor needs a
-    gradient: a product with the input, or with frozen weights. The other factor gets a gradient too, which nothing uses.
+    The gradient there is oneDNN's (Paddle 3.3). It ends the process with a segmentation fault if only one factor needs
+    a gradient: a product with the input, or with frozen weights. The other factor gets one too, which nothing uses.
     """
     build = current()
     if build.amp == "bf16" and not build.use_gpu and x.stop_gradient != y.stop_gradient:

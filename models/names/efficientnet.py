@@ -1,4 +1,4 @@
-"""Names of EfficientNet-Lite0's parameters in the released PyTorch weights (those of the efficientnet_pytorch project)."""
+"""Names of EfficientNet-Lite0's parameters in the released PyTorch weights (project efficientnet_pytorch)."""
 
 from collections.abc import Iterator
 

@@ -13,7 +13,7 @@ HEAD = "Logits_Conv3d_0c_1x1"
 
 
 def translated(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """{name: array} with the names and layout used here, if they are those of the released weights; others stay as they are.
+    """{name: array} with the names and layout used here, if they are those of the released weights.
 
     Kernels [t, h, w, in, out] become [out, in, t, h, w], the classifier's [in, out].
     """
