@@ -50,9 +50,11 @@ class PaddleEngine:
         with readable_by_paddle(program.parent) as folder:
             config = _configuration(folder / program.name, folder / parameters.name, choice)
             self._first = _create(config, folder / program.name, called, choice)
+            lasting = folder == program.parent and not program.is_symlink()
         self._free = queue.LifoQueue()
         self._free.put(self._first)
-        self._more = 0 if choice.use_gpu else max(1, runtime.cores() // runtime.threads()) - 1
+        # A clone reads the program's file again, which must still be there.
+        self._more = 0 if choice.use_gpu or not lasting else max(1, runtime.cores() // runtime.threads()) - 1
         self._growing = threading.Lock()
 
     def run(self, feed: dict[str, np.ndarray]) -> Scores:
