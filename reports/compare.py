@@ -3,8 +3,8 @@
     python -m reports.compare runs/a runs/b --save_dir=comparison
     python -m reports.compare results/TSN results/STNET         # of a folder with several models: folder/MODEL
 
-A run is the --save_dir of train.py or test.py. Writes comparison.html, comparison.csv and, where two runs were tested on the
-same classes, comparison_classes.csv. The first run is the one that the others are compared with.
+A run is the --save_dir of train.py or test.py. Writes comparison.html, comparison.csv and, where two runs were tested
+on the same classes, comparison_classes.csv. The first run is the one that the others are compared with.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Curves of one or several trainings: loss, scores, learning rate and where the time went, over the epochs.
 
-A history is a list of rows, one an epoch: {"epoch": 0, "loss": 1.7, "top1": 33.0, "valid_loss": ..., "learning_rate": ...}.
+A history is a list of rows, one an epoch: {"epoch": 0, "loss": 1.7, "top1": 33.0, "valid_loss": ..., ...}.
 """
 
 from collections.abc import Callable

@@ -26,7 +26,7 @@ class Classification:
         self.columns = {"indices": [], "ids": [], "labels": [], "best": [], "scores": [], "truth": []}
 
     def add(self, batch, probabilities: np.ndarray) -> None:
-        """Keep a batch (`indices`, `ids`, `labels`, `feed` with frames uint8 [B*views, T, H, W, 3]) and its scores [B, C]."""
+        """Keep a batch (`indices`, `ids`, `labels`, `feed`: frames uint8 [B*views, T, H, W, 3]) and scores [B, C]."""
         labels = np.asarray(batch.labels, int)
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :LISTED]  # equal scores by class index
         scores = np.take_along_axis(probabilities, best, axis=1)

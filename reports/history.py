@@ -1,6 +1,6 @@
 """What a training leaves while it runs: a row an epoch, a line of values a log line, a picture after every validation.
 
-    <MODEL>_results.csv   a row an epoch, written anew from the history of the checkpoint: it has each epoch once, in order
+    <MODEL>_results.csv   a row an epoch, written anew from the checkpoint's history: it has each epoch once, in order
     <MODEL>_log.jsonl     every log line as values, appended; a resumed run drops what lies after its checkpoint
     <MODEL>_results.png   curves
 Nothing that goes wrong here ends a training.

@@ -58,7 +58,7 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: the mean distance of confidence and accuracy, by clips (Guo et al., ICML 2017)."""
+        """Expected calibration error: mean distance of confidence and accuracy, by clips (Guo et al., ICML 2017)."""
         gaps = np.abs(self.confidence - self.accuracy)
         return float((gaps * self.counts).sum() / max(1, self.counts.sum()))
 

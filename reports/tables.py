@@ -44,9 +44,10 @@ def table(rows: Iterable[Iterable]) -> str:
 
 
 def write_inference(prefix: str, results: list[dict]) -> list[str]:
-    """`<prefix>` (pickle list of (id, probabilities, class indices), as the old zoo wrote), `<prefix>.csv`, `<prefix>.json`.
+    """Write `<prefix>` (pickle list of (id, probabilities, class indices), as the old zoo did), and its .csv and .json.
 
-    `results`: dictionaries with id, and either probabilities, indices and names (best first) or error. Returns the paths.
+    `results`: dictionaries with id, and either probabilities, indices and names (best first) or error.
+    Returns the paths.
     """
     good = [r for r in results if "error" not in r]
     old = [(r["id"], r["probabilities"], r["indices"]) for r in good]

@@ -128,7 +128,10 @@ class _Waiting(logging.Handler):
 
 
 def setup_log(verbose: bool = False) -> None:
-    """Messages on standard output, as plain sentences; `verbose`: also those that go only into the log file (level DEBUG)."""
+    """Messages on standard output, as plain sentences.
+
+    verbose: also those of level DEBUG, which else go only into the log file
+    """
     screen = _Handler(sys.stdout)
     screen.setFormatter(_OnScreen())
     screen.setLevel(logging.DEBUG if verbose else logging.INFO)
@@ -139,7 +142,9 @@ def setup_log(verbose: bool = False) -> None:
 
 
 def open_log(folder: str | Path, name: str) -> Path | None:
-    """Write all messages, also those so far, into `<folder>/<name>_<time>.log`; returns its path, None where that cannot be.
+    """Write all messages, also those so far, into `<folder>/<name>_<time>.log`.
+
+    Returns its path; None where that cannot be.
 
     Every call opens a file of its own. Work goes on without one, with a warning.
     """

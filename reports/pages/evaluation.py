@@ -1,4 +1,4 @@
-"""The page of an evaluation: scores with intervals, classes from the worst, confusions, calibration, mistakes with frames."""
+"""The page of an evaluation: scores with intervals, classes from the worst, confusions, calibration, worst mistakes."""
 
 from dataclasses import dataclass
 from pathlib import Path

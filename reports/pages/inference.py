@@ -15,7 +15,7 @@ FRAMES = 6
 
 
 class Sheet:
-    """Keeps small pictures of the clips while they are classified, about 8 kB each; none of features, which have no frames."""
+    """Keeps small pictures of the clips while they are classified, about 8 kB each; features have no frames."""
 
     def __init__(self, views: int = 1, most: int = MOST):
         self.views, self.most, self.pictures = views, most, {}

@@ -30,7 +30,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Training:
-    """What a training came to. `validation`: values of pages.evaluation, of the best epoch; None where there are none."""
+    """What a training came to. `validation`: values of pages.evaluation of the best epoch, or None."""
 
     model: str
     names: list
@@ -43,7 +43,7 @@ class Training:
 
 
 def classes(samples: list[Samples], names: list[str]) -> list[tuple]:
-    """Rows (class name, clips in each list ...), rarest in the first list first; none where no list tells its labels."""
+    """Rows (class name, clips in each list ...), rarest in the first list first; none if no list tells its labels."""
     counts = [Counter(each.labels) for each in samples]
     if not any(counts):
         return []
@@ -105,7 +105,7 @@ def _named(key):
 
 
 def write(folder: str | Path, training: Training, facts: page.Facts) -> list:
-    """Write `<model>_train_report.html`; returns its path in a list. Pictures of the validation lie beside it as PNG files."""
+    """Write `<model>_train_report.html`; returns its path and those of the pictures beside it."""
     pictures = training.validation["pictures"] if training.validation else []
     paths = [
         page.write_png(addresses.join(folder, f"{training.model}_valid_{each.file}.png"), each.png) for each in pictures

@@ -1,4 +1,4 @@
-"""The page of an evaluation: its numbers are those of the tables, names stay names, parts put together give the whole."""
+"""The page of an evaluation: its numbers are those of the tables, names stay names, parts give the whole."""
 
 import logging
 import types

@@ -8,7 +8,7 @@ VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """What a page holds. `tags` with their attributes, `tables` as rows of cells, `text`; unbalanced tags are an error."""
+    """What a page holds: `tags` with attributes, `tables` as rows of cells, `text`; unbalanced tags are an error."""
 
     def __init__(self, path):
         super().__init__(convert_charrefs=True)
