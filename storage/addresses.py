@@ -14,7 +14,8 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
-from storage import cache, objects, transfer
+from storage import cache, transfer
+from storage.remote import objects
 from utils.errors import ConfigError, ObjectError, RemoteError
 
 __all__ = [

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from storage import transfer
-from storage.limits import Facts, setting
+from storage.remote.limits import Facts, setting
 from utils.errors import ConfigError, ObjectError
 
 try:

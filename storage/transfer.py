@@ -1,7 +1,7 @@
-"""Objects by address, into a file and back, with retries: http(s) (storage/http.py), s3 and gs (storage/objects.py).
+"""Objects by address, into a file and back, with retries: http(s) (storage/remote/http.py), s3 and gs (storage/remote/objects.py).
 
 ObjectError: the object was refused. RemoteError: server unreachable or credentials unusable. How often and how long one
-object is tried, and how large it may be, is set by the environment (storage/limits.py).
+object is tried, and how large it may be, is set by the environment (storage/remote/limits.py).
 """
 
 import logging
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from storage import http, objects
-from storage.limits import Facts, setting
+from storage.remote import http, objects
+from storage.remote.limits import Facts, setting
 from utils.errors import ConfigError, ObjectError, RemoteError
 
 __all__ = ["copy", "facts", "get", "put", "remove", "retried", "scheme", "under"]

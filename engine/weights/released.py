@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models import MODELS, find
-from storage import addresses, cache, packages, transfer
-from storage.packages import Package
+from storage import addresses, cache, transfer
+from storage.remote import packages
+from storage.remote.packages import Package
 from utils.errors import ConfigError, ObjectError, RemoteError, WeightsError, unknown
 
 __all__ = [

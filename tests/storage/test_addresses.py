@@ -10,7 +10,8 @@ import pytest
 
 from datareader import lists
 from datareader.clips.video import read_frames
-from storage import addresses, cache, objects
+from storage import addresses, cache
+from storage.remote import objects
 from support import tiny
 from support.s3 import s3  # noqa: F401  (fixture)
 from support.web import Server

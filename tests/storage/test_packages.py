@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
-from storage import packages
-from storage.packages import Package
+from storage.remote import packages
+from storage.remote.packages import Package
 from support.web import Server
 from utils.errors import WeightsError
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from storage import cache, objects
+from storage import cache
+from storage.remote import objects
 
 BUCKET = "bucket"
 

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from storage import limits
-from storage.limits import Facts
+from storage.remote import limits
+from storage.remote.limits import Facts
 from utils.errors import ObjectError
 
 __all__ = ["TRANSIENT", "facts", "get", "is_refusal"]

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from storage import limits
-from storage.limits import Facts
+from storage.remote import limits
+from storage.remote.limits import Facts
 from utils.errors import ConfigError, ObjectError, RemoteError
 
 __all__ = ["BACKENDS", "copy", "facts", "filesystem", "get", "put", "remove", "under"]
