@@ -148,10 +148,9 @@ def main(argv=None):
         for workers in (1, 2, 4, 8, 16):
             found = measure(dataset, [folder], workers, args.rounds)
             for name, (speed, cpu) in found.items():
-                print(
-                    f"{workers:7} {name:>10} {speed:8.1f} {speed / found['bare'][0]:8.2f} {cpu:7.1f} {cpu / found['bare'][1]:8.2f}",
-                    flush=True,
-                )
+                bare_speed, bare_cpu = found["bare"]
+                line = f"{workers:7} {name:>10} {speed:8.1f} {speed / bare_speed:8.2f} {cpu:7.1f} {cpu / bare_cpu:8.2f}"
+                print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
-"""Training by several processes: `python -m paddle.distributed.launch --nproc_per_node 2 train.py ...`, on one host or more.
+"""Training with several processes, on one host or more.
 
-Every process computes its slice of each batch. Gradients are averaged inside the program, before the optimizer uses them, so
-parameters stay equal in all processes. The same code runs over gloo (CPU) and NCCL (GPU). It costs one process nothing.
+    python -m paddle.distributed.launch --nproc_per_node 2 train.py ...
+
+Every process computes its slice of each batch. The program averages the gradients before the optimizer uses them, so
+parameters stay equal in all processes. The same code runs over gloo (CPU) and NCCL (GPU).
+With one process, every method is a no-op.
 """
 
 import contextlib
@@ -65,7 +68,7 @@ class Group:
         return {name: self._broadcast(array, array.shape) for name, array in arrays.items()}
 
     def mean(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The mean of every process's {name: float array}, computed in double precision so that equal values stay equal."""
+        """The mean over processes of {name: float array}, in double precision, so that equal values stay equal."""
         if self.world == 1 or not arrays:
             return arrays
         flat = np.concatenate([array.reshape(-1).astype(np.float64) for array in arrays.values()])
@@ -111,8 +114,8 @@ class Group:
         pairs: [(parameter, gradient)]; stop: [1], above 0 where a process was asked to stop
         Returns pairs with the mean gradients, and the mean of `stop`.
 
-        Gradients travel in a few flat buckets. The first value of each bucket comes from the bucket before it (`stop` in the
-        first), so that no executor can reorder the buckets and mix up values of different processes.
+        Gradients are sent in a few flat buckets. The first value of each bucket is taken from the bucket before it
+        (`stop` in the first one). This forces every executor to send the buckets in the same order.
         """
         if self.world == 1:
             return pairs, stop

@@ -1,4 +1,7 @@
-"""Joining the processes that a launcher started (Paddle's, or engine/distributed/spawn.py): who is who, who died, and what each says at its end."""
+"""Joining the processes that a launcher started (Paddle's, or engine/distributed/spawn.py).
+
+Each process learns its rank, notices when another one dies, and prints one sentence when it ends with an error.
+"""
 
 import contextlib
 import faulthandler
@@ -31,16 +34,19 @@ def divisible(train, world):
         for count, word in ((world, "processes"), (train.accumulate_steps, "accumulate_steps"))
         if count > 1
     ]
+    nearest = " and ".join(str(near) for near in (below, above) if near)
     raise ConfigError(
-        f"TRAIN.batch_size '{size}' is the number of samples of an update, over {' times '.join(kinds)}, and {parts} parts "
-        f"do not divide it; the nearest that do are {' and '.join(str(near) for near in (below, above) if near)}"
+        f"TRAIN.batch_size '{size}' is the number of samples of an update over all processes. It must be divisible by "
+        f"{' times '.join(kinds)} = {parts}; the nearest that do are {nearest}"
     )
 
 
 @contextlib.contextmanager
 def joined(use_gpu=False):
-    """The group of this process: of one where no launcher started it, else met with the others. An error inside the block ends all
-    processes, each with its sentence. Raises ConfigError."""
+    """Connect to the other processes; yields their Group (without a launcher, a group of one process).
+
+    An error inside the block ends all processes, each with one sentence. Raises ConfigError.
+    """
     world, rank = int(os.environ.get("PADDLE_TRAINERS_NUM", "1")), int(os.environ.get("PADDLE_TRAINER_ID", "0"))
     if world == 1:
         yield Group()
@@ -66,10 +72,11 @@ def joined(use_gpu=False):
         last = f"process {rank} of {world}: {type(error).__name__}: {error}"
         raise
     except Exception as error:
-        time.sleep(
-            BLAME_SECONDS
-        )  # an exchange breaks off when another process dies: then that is said, and this one ended
-        last = f"process {rank} of {world}: {type(error).__name__}: {error}; workerlog.N of the launcher's log folder shows where"
+        # If the exchange failed because another process died, the lifeline says so and ends this process meanwhile.
+        time.sleep(BLAME_SECONDS)
+        last = (
+            f"process {rank} of {world}: {type(error).__name__}: {error}; see workerlog.N in the launcher's log folder"
+        )
         raise
     finally:
         line.leave(*([last.encode()] if last else []))
@@ -77,7 +84,7 @@ def joined(use_gpu=False):
 
 def _meet(rank, world, use_gpu):
     os.environ["PADDLE_DISTRI_BACKEND"] = "nccl" if use_gpu else "gloo"
-    # It holds the interpreter's lock, and gives up after 15 minutes or never: this ends the process from outside Python.
+    # init_parallel_env holds the interpreter's lock and may wait 15 minutes or for ever: this ends the process then.
     faulthandler.dump_traceback_later(RENDEZVOUS_SECONDS, exit=True)
     paddle.disable_static()
     paddle.distributed.init_parallel_env()

@@ -1,7 +1,7 @@
-"""Processes of one training that end together: when one dies, the others do within seconds, and say why.
+"""Ends all processes of a training together: when one dies, the others end within seconds, and say why.
 
-Each process holds a connection to process 0. The operating system closes it when a process dies, however it dies, so that
-nothing is polled and no busy process is taken for a dead one. What comes over it: DONE, or the sentence to end with.
+Each process holds a connection to process 0. When a process dies for any reason, the operating system closes it. So
+nothing needs polling, and a busy process is never taken for a dead one. Only DONE or an error sentence is sent over it.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ PARENT = "ZOO_PARENT"  # in the environment: the process id of the parent that m
 
 
 def die_with_parent():
-    """Have the kernel kill this process when the launcher that started it dies, whatever this process is busy with (Linux)."""
+    """Ask the kernel to kill this process when the launcher that started it dies (Linux only)."""
     if sys.platform != "linux":
         return
     import ctypes
@@ -59,7 +59,11 @@ def _connect(address, deadline):
 
 
 class Lifeline:
-    """Of process `rank` of `world`, which meet at `endpoints` [host:port], the first one's. ConfigError if not all come in time."""
+    """The connection of process `rank` of `world` processes to process 0.
+
+    `endpoints` are the processes' addresses ("host:port"); they meet at the first one. Raises ConfigError if not all
+    processes connect in time.
+    """
 
     def __init__(self, rank, world, endpoints, seconds):
         self.rank, self.world = rank, world
@@ -120,8 +124,8 @@ class Lifeline:
         if said == DONE or self.done:
             return
         died = (
-            f"process {rank} of {self.world} died (killed, or out of memory?); on its host, workerlog.N of the launcher's log folder "
-            "shows its last words"
+            f"process {rank} of {self.world} died (killed, or out of memory?); "
+            "see workerlog.N in the launcher's log folder on its host"
         )
         sentence = said.decode("utf-8", "replace") or died
         self.leave(sentence.encode())

@@ -1,7 +1,8 @@
-"""Starting a driver again as one process a device, where nobody started a launcher: `python train.py` on a machine of eight GPUs.
+"""Starts one process for each device without a launcher: `python train.py` on a machine with eight GPUs.
 
-The processes find in their environment what Paddle's launcher would have put there. Process 0 prints on this screen, bars included;
-what the others print goes to `workerlog.N`. Signals are passed on, the exit status is theirs, and none of them is left behind.
+The processes get the environment that Paddle's launcher would give them. Process 0 prints to this screen, progress bars
+included; the output of the others goes to `workerlog.N`. Signals are passed on, the processes' exit status is returned,
+and no process is left running.
 """
 
 import contextlib
@@ -82,7 +83,7 @@ def chosen(text, use_gpu):
 
 
 def select(device_id, use_gpu):
-    """Compute on the visible GPU `device_id`; None leaves it to Paddle. Raises ConfigError for a number that no GPU has."""
+    """Use the visible GPU `device_id`; with None Paddle chooses. Raises ConfigError if there is no such GPU."""
     if device_id is None or LAUNCHED in os.environ:
         return
     if not use_gpu:
@@ -94,9 +95,10 @@ def select(device_id, use_gpu):
 
 
 def run(devices, log_dir):
-    """Start this program again, as it was typed, once a device; the exit status: 0 if all ended so, else that of the first that did not.
+    """Start this program with the same arguments, one process for each device.
 
-    The other processes' output goes into `log_dir`, or, if that is an address, into a temporary folder.
+    Returns the exit status: 0 if all processes succeeded, else the status of the first that failed. The output of all
+    processes but the first goes to `log_dir`, or to a temporary folder if that is an address.
     """
     folder = Path(tempfile.mkdtemp(prefix="zoo-log-") if addresses.is_remote(log_dir) else log_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +133,7 @@ def _endpoints(count):
 
 
 def _environment(rank, devices, endpoints):
-    """The environment of process `rank`; the last of the endpoints is where Paddle's processes meet, the others are theirs."""
+    """The environment of process `rank`. Processes meet at the last endpoint; each of the others is one process's."""
     *theirs, master = endpoints
     found = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""The differences between Paddle 2.6 (old IR) and 3.x (PIR) that this project meets. Nothing else asks for a version."""
+"""Differences between Paddle 2.6 (old IR) and 3.x (PIR). No other module checks Paddle's version."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ _process = threading.RLock()  # Paddle's current program, names, scope and flags
 
 @contextlib.contextmanager
 def static_mode():
-    """Paddle's static mode in this thread inside the block; afterwards the mode is as before. One thread at a time gets in.
+    """Paddle's static mode inside the block, for one thread at a time; afterwards the mode is as before.
 
     `paddle.disable_static` would not do: it restarts the names of the layers, so that a caller's new layers would be
     named like its old ones. And in another thread than the main one, `paddle.enable_static` has no effect.
@@ -76,8 +76,10 @@ def parameters(program):
 
 
 def products(program, convolutions, matrices):
-    """(type, shape of the weight or second factor, shape of the result) of every operator of a program whose type is in the two
-    tuples. PIR numbers what goes in and out, the old IR names it."""
+    """(type, shape of the weight or second factor, shape of the result) of each operator with a type in the two tuples.
+
+    PIR numbers an operator's inputs and outputs, the old IR names them.
+    """
     block = program.global_block()
     for op in block.ops:
         pir = hasattr(op, "operands_source")
@@ -108,7 +110,7 @@ def place(use_gpu):
 
 
 def check_amp(amp, use_gpu):
-    """ConfigError where this Paddle cannot train with 16-bit products of the kind `amp` ("bf16", "fp16", or None) on the device."""
+    """Raise ConfigError if this Paddle cannot train on the device with `amp` ("bf16", "fp16" or None)."""
     if amp is None or use_gpu and PIR:
         return
     if not PIR:
@@ -119,12 +121,12 @@ def check_amp(amp, use_gpu):
         )
     if not bfloat16_available():
         raise ConfigError(
-            f"--amp '{amp}' on a CPU needs one with AVX-512, and an {ISA_LIMIT} that allows it, if that is set; leave it out"
+            f"--amp '{amp}' on a CPU needs one with AVX-512, and {ISA_LIMIT} must not forbid it; leave --amp out"
         )
 
 
 def several_processes():
-    """Whether collectives can be recorded in a program and called beside it, as engine/distributed/group.py does: from 3.0 on."""
+    """Whether Paddle has the collectives, in programs and outside, that engine/distributed/group.py needs (3.0 on)."""
     return PIR and paddle.distributed.is_available()
 
 

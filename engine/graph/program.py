@@ -31,11 +31,12 @@ class StepRate(paddle.optimizer.lr.LRScheduler):
 class Graph:
     """One program of one model.
 
-    `raw` feeds what the reader delivers (uint8), otherwise the network's float inputs; `shape` goes to the model's
-    `inputs` (clips: size, segments). In training the processes of `group` average their gradients, and a batch goes through in
-    `pieces` equal parts; `amp` is None, "bf16" or "fp16", for the device that `use_gpu` says. Attributes: `feeds` (names), `inputs` {name: value}, `logits`,
-    `probabilities`, `loss` (None in infer), `parameters` {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`,
-    `optimizer`, `stop`.
+    With `raw` the program takes what the reader delivers (uint8), otherwise the network's float inputs. `shape` goes to
+    the model's `inputs` (clips: size, segments). In training the processes of `group` average their gradients, and a
+    batch is computed in `pieces` equal parts; `amp` is None, "bf16" or "fp16", for the device that `use_gpu` selects.
+
+    Attributes: `feeds` (names), `inputs` {name: value}, `logits`, `probabilities`, `loss` (None in infer), `parameters`
+    {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`, `optimizer`, `stop`.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Graph:
             self.stop = self._apply(pairs)
 
     def _apply(self, pairs):
-        """Record the update; returns where it is told whether a process wants to stop (None: there is only one process)."""
+        """Record the update; returns the variable that says whether a process was asked to stop (None: one process)."""
         stop = paddle.static.data("stop", [1], "float32") if self.group.world > 1 else None
         pairs, stop = self.group.mean_gradients(pairs, stop)
         if self.scale:

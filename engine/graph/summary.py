@@ -13,8 +13,12 @@ _MATRICES = ("matmul", "matmul_v2", "bmm")
 
 @dataclass(frozen=True)
 class Summary:
-    """`parameters` are the trained numbers; `bytes` is everything that is saved, running statistics included, in float32;
-    `unit` is what the multiply-adds are for."""
+    """Size and cost of a model.
+
+    parameters: trained numbers
+    bytes: size of everything that is saved, running statistics included, in float32
+    unit: what the multiply-adds are counted for
+    """
 
     parameters: int
     multiply_adds: int

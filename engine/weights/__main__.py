@@ -5,8 +5,8 @@
     python -m engine.weights convert tsn_kinetics TSN.safetensors --model TSN
     python -m engine.weights fetch I3D                                      (released weights, into ~/.paddle/weights)
 
-Files that hold no names of their own (combined files of the old zoo v1.6) need --model; with it, names of other projects
-are translated to those used here. The ending of OUT decides: .pdparams, .npz or .safetensors.
+Files without names (combined files of the old zoo v1.6) need --model. With it, names of other projects are translated
+to those used here. The extension of OUT selects the format: .pdparams, .npz or .safetensors.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Weights on disk, of any era: found out by content, read into {name: array}, written atomically. Knows nothing of Paddle.
+"""Weight files: detects the format by content, reads {name: array}, writes atomically. Does not use Paddle.
 
 directory of variables      Paddle 1.x, old zoo v1.3 to v1.5                    engine/weights/lodtensor.py
 combined file               all variables in one, old zoo v1.6                  engine/weights/lodtensor.py
@@ -48,7 +48,7 @@ SAFETENSORS_TYPES = {
 
 
 class Weights(NamedTuple):
-    """What a path held: {name: array}, which may be read-only views, and the names of the entries that are no arrays."""
+    """Content of a path: {name: array} (maybe read-only views), and the names of the entries that are not arrays."""
 
     arrays: dict
     skipped: list
@@ -81,9 +81,9 @@ def names_in(path):
 
 
 def save(path, arrays):
-    """Write {name: array} as .pdparams or .pdopt (`paddle.load` reads them), .npz or .safetensors, by the ending of `path`.
+    """Write {name: array} in the format of the extension of `path`.
 
-    Raises WeightsError.
+    Formats: .pdparams or .pdopt (for `paddle.load`), .npz, .safetensors. Raises WeightsError.
     """
     write = _WRITERS.get(Path(path).suffix)
     if write is None:

@@ -128,8 +128,10 @@ def require_pretrained(source, model):
 
 
 def _unpacked_beside(path):
-    """The folder beside an archive `<name>.tar.gz` that its content is unpacked to, `<name>` as the old zoo had it; another form of
-    weights as it is. Where there is no room for the folder, the archive, which can be read, too."""
+    """Unpack an archive `<name>.tar.gz` to a folder `<name>` beside it, as the old zoo did; returns the folder.
+
+    Other files are returned as they are, and so is the archive if the disk is too full: an archive can be read, too.
+    """
     folder = path.with_name(path.name.removesuffix(".tar.gz"))
     if folder == path:
         return path
@@ -150,10 +152,11 @@ def load_into(rule, device, graph, model, source):
     """Read `source` by a rule (strict, finetune, backbone), set what fits, return the Report. Raises WeightsError."""
     values, report = rule(source, model, graph.shapes)
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]
-    if broken:  # ReLU and softmax can make a confident answer of them
+    if broken:  # with ReLU and softmax such weights may still give a confident prediction
+        names = ", ".join(broken[:4]) + (", ..." if len(broken) > 4 else "")
         raise WeightsError(
-            f"weights '{report.source}': {len(broken)} tensors hold numbers that are not finite: {', '.join(broken[:4])}"
-            f"{', ...' if len(broken) > 4 else ''}; take weights from before that happened, such as an earlier checkpoint"
+            f"weights '{report.source}': {len(broken)} tensors hold numbers that are not finite: {names}; "
+            "take weights from before that happened, such as an earlier checkpoint"
         )
     device.set(values)
     log.info("%s", report)
@@ -178,8 +181,10 @@ def strict(source, model, shapes):
 
 
 def finetune(source, model, shapes, called=None):
-    """(values, report) for going on from released or own weights: only the classifier may differ; `called` is where a dictionary comes
-    from. Raises WeightsError."""
+    """(values, report) to fine-tune released or own weights: only the classifier may differ.
+
+    `called` is the source of a dictionary, for messages. Raises WeightsError.
+    """
     values, report = _match(called or source, read(source, model, shapes), shapes)
     _drop_head(values, report, model, shapes)
     wrong = _wrong_shapes(values, shapes)
@@ -194,7 +199,8 @@ def finetune(source, model, shapes, called=None):
 def backbone(source, model, shapes):
     """(values, report) of a pretrained image backbone: what the model shares with it by name (old zoo v1.7 rule).
 
-    The model says how pictures' kernels become those of clips. Raises WeightsError when shapes differ or almost nothing matches.
+    The model converts kernels for pictures to kernels for clips. Raises WeightsError if shapes differ or if more than
+    half of the tensors are missing.
     """
     inside = {name: shape for name, shape in shapes.items() if model.in_backbone(name)}
     arrays, skipped = read(source, model, shapes)
@@ -208,8 +214,9 @@ def backbone(source, model, shapes):
         raise WeightsError(f"pretrained backbone '{report.source}' does not fit {model.name}: " + _list(wrong, True))
     if len(values) < len(inside) / 2:
         raise WeightsError(
-            f"pretrained backbone '{report.source}': only {len(values)} of {len(inside)} tensors of {model.name} are in it; "
-            "give ImageNet ResNet weights of Paddle or torchvision, or `--pretrain none` to start from scratch"
+            f"pretrained backbone '{report.source}': only {len(values)} of {len(inside)} tensors of {model.name} "
+            "are in it; give ImageNet ResNet weights of Paddle or torchvision, or "
+            "`--pretrain none` to start from scratch"
         )
     return values, report
 

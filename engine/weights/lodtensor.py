@@ -2,7 +2,7 @@
 
 A record, little-endian: uint32 version 0; uint64 number of LoD levels, each a uint64 length and that many bytes; uint32
 version 0; int32 length of a protobuf {1: data type, 2: repeated dimension}; the data in row-major order.
-One record per file makes a variable directory; records in byte order of their names make a combined file, which holds no
+A variable directory has one record per file. A combined file has all records in byte order of their names, but not the
 names (old zoo v1.3 to v1.6; checked against files written by Paddle 1.8.5).
 """
 
@@ -116,7 +116,8 @@ def _read_record(file, path):
     tensor_version, length = struct.unpack("<Ii", _take(file, 8, path))
     if version or tensor_version or length < 0:
         raise WeightsError(
-            f"'{path}': not a tensor of version 0 (versions {version} and {tensor_version}, description of {length} bytes)"
+            f"'{path}': not a tensor of version 0 (versions {version} and {tensor_version}, "
+            f"description of {length} bytes)"
         )
     code, shape = _description(_take(file, length, path), path)
     if code not in TYPES:

@@ -2,8 +2,8 @@
 
     Checkpoint { repeated Value value = 1 }      Value { string tag = 1; Tensor tensor = 2 }
     Tensor { repeated int64 dims = 1; string tensor_type = 2; bytes tensor_content = 3 }
-A tensor above 512 MiB stands in several consecutive records with one tag and the dimensions of the whole. The last 17 bytes of a
-file may be `crc_num` and the CRC-32 of what comes before (MindSpore 2.0 to 2.10).
+A tensor above 512 MiB is split into consecutive records with the same tag and the dimensions of the whole tensor. The
+last 17 bytes of a file may be `crc_num` and the CRC-32 of all bytes before (MindSpore 2.0 to 2.10).
 """
 
 import logging
@@ -67,7 +67,7 @@ def _message_class():
 
 
 def is_checkpoint(start):
-    """Whether the first 16 bytes of a file can be those of a MindSpore checkpoint, encrypted or not: a record, and in it a tag."""
+    """Whether a file with these first 16 bytes may be a MindSpore checkpoint: encrypted, or a record with a tag."""
     if bytes(start[:4]) in ENCRYPTED:
         return True
     if start[:1] != b"\n":

@@ -1,9 +1,10 @@
 """PyTorch checkpoints (`torch.save`) without PyTorch: tensors and plain containers, nothing else.
 
-From PyTorch 1.6 on a zip archive: `<folder>/data.pkl` is the object, each tensor in it a call with a storage, an offset, sizes
-and strides; `<folder>/data/<key>` holds the raw numbers of a storage; `<folder>/byteorder` says how they are laid out.
+Since PyTorch 1.6 a checkpoint is a zip archive. `<folder>/data.pkl` is the object; each tensor in it is a call with a
+storage, an offset, sizes and strides. `<folder>/data/<key>` has the raw numbers of a storage.
+`<folder>/byteorder` says their byte order.
 
-Before 1.6 one file: pickles of a magic number, a version, facts on the system, the object and the list of storage keys, and
+Before 1.6 it was one file: pickles of a magic number, a version, system facts, the object and the list of storage keys;
 then, for each key, an int64 count and the raw numbers.
 """
 
