@@ -37,7 +37,7 @@ def divisible(train, world):
     nearest = " and ".join(str(near) for near in (below, above) if near)
     raise ConfigError(
         f"TRAIN.batch_size '{size}' is the number of samples of an update over all processes. It must be divisible by "
-        f"{' times '.join(kinds)} = {parts}; the nearest that do are {nearest}"
+        f"{' times '.join(kinds)}, which makes {parts} parts of equal size; the nearest sizes are {nearest}"
     )
 
 

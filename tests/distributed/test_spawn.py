@@ -37,7 +37,7 @@ def test_a_failure_is_said_once_and_is_the_status(words, tmp_path):
     status, output = launcher.finish(bad)
     assert status == 2 and output.count("'none.list' does not exist") == 1
     status, output = launcher.finish(uneven)
-    assert status == 2 and "the nearest that do are 2 and 4" in output and "starting" not in output
+    assert status == 2 and "the nearest sizes are 2 and 4" in output and "starting" not in output
 
 
 def test_signals_are_passed_on_and_nobody_is_left(words, tmp_path):
