@@ -1,4 +1,4 @@
-"""Write a model as a program of its own, for paddle.inference or ONNX, with the normalisation inside, and prove that it answers alike.
+"""Export a model as one program with its normalisation, for paddle.inference or ONNX, and compare it with the model.
 
     python export.py --model_name=STNET --weights=checkpoints/STNET_best --save_dir=exported/stnet
     python export.py --weights=checkpoints/TSN_best --model_name=TSN --save_dir=exported/tsn_onnx --format=onnx

@@ -1,7 +1,7 @@
 """Classify clips: named top-k on the screen, and <MODEL>_infer_result (pickle), .csv and .json in --save_dir.
 
     python infer.py --weights=checkpoints/STNET_best --video_path=clip.mp4
-    python infer.py --model_name=stnet --config=configs/stnet.yaml --weights=checkpoints/STNET_best --filelist=infer.list
+    python infer.py --model_name=stnet --config=configs/stnet.yaml --weights=checkpoints/STNET_best --filelist=my.list
     python infer.py --exported=exported/stnet --video_path=clip.mp4
 
 Exit status 1 says that some clips could not be read; each is named with its reason, and the others are classified.

@@ -1,7 +1,7 @@
 """Train a model: name it, point it at a list of samples.
 
     python train.py --model_name=TSN --config=configs/tsn.yaml --pretrain=ResNet50_pretrained
-    python train.py --model_name=STNET --pretrain=none -o TRAIN.filelist=train.list -o VALID.filelist=val.list -o MODEL.num_classes=6
+    python train.py --model_name=STNET --pretrain=none -o TRAIN.filelist=train.list -o VALID.filelist=val.list
     python train.py --model_name=STNET --resume=checkpoints/STNET_latest
 
 Every key of a config, with its meaning, is in configs/<model>.yaml. Flags may be spelt with `-` or `_`.
@@ -163,7 +163,7 @@ def check_data(config, save_dir, valid_interval):
 
 
 def print_kpis(result, devices):
-    """What the old zoo printed for its continuous evaluation after a run with a fixed seed: the last epoch's loss, and seconds a step."""
+    """Print the old zoo's lines for continuous evaluation (fixed seed): the last epoch's loss and seconds a step."""
     print(f"kpis\ttrain_cost_card{devices}\t{result['loss']:.6f}")
     print(f"kpis\ttrain_speed_card{devices}\t{result['seconds_per_step']:.6f}")
 

@@ -64,9 +64,9 @@ FILE_KEYS = ("filelist", "class_names", "kinetics_labels", "eigen_file")
 def configure(name=None, config=None, overrides=None, weights=None, fallback=None, command=""):
     """(model class, configuration). Layers: shipped recipe < `config` file < `overrides` {'SECTION.key': value}.
 
-    Without a `config`, a checkpoint given as `weights` brings the configuration it was trained with, and without a
-    `name` the file's MODEL.name decides, else `fallback`. Raises ConfigError; where no model is said, its text lists them, each in
-    the `command` with its {name} and {flags}.
+    Without `config`, the configuration of a checkpoint given as `weights` is used. Without `name`, MODEL.name of the
+    file is used, else `fallback`. Raises ConfigError. If no model is given, its text lists all models, each with
+    `command`, in which {name} and {flags} are filled in.
     """
     name = find(name).name if name else ""
     source, layer = config, read_config(config) if config else {}
@@ -95,7 +95,7 @@ def configure(name=None, config=None, overrides=None, weights=None, fallback=Non
 
 
 def _find_moved(tree):
-    """Replace paths of files that are not there by those in the other of `dataset/` (v1.3 to v1.5) and `data/dataset/` (later)."""
+    """Replace paths of missing files: `dataset/` (v1.3 to v1.5) by `data/dataset/` (later), or the other way round."""
     for section, keys in tree.items():
         for key in set(keys) & set(FILE_KEYS):
             path = str(keys[key] or "").removeprefix("./")
@@ -118,7 +118,7 @@ def _commands(command):
 
 
 def _decided_by(weights, model, overrides):
-    """{key of MODEL: value} that weights (a path, a dictionary or None) decide, and nobody overrides on the command line."""
+    """{key of MODEL: value} that `weights` (a path, dictionary or None) determine, without the keys in `overrides`."""
     if weights is None or not model.of_weights:
         return {}
     if isinstance(weights, dict):
@@ -144,8 +144,10 @@ def _without_configuration(weights):
 
 
 def changed_keys(config, *modes):
-    """[(SECTION.key, value of the recipe, value here)] of what differs from the shipped recipe of the model, in MODEL and in the
-    sections of these modes."""
+    """[(SECTION.key, value of the recipe, value here)] of all keys that differ from the model's shipped recipe.
+
+    Only MODEL and the sections of `modes` are compared.
+    """
     shipped = SHIPPED / f"{find(config.MODEL.name).slug}.yaml"
     found = differences(config, read_config(shipped) if shipped.is_file() else {})
     return [row for row in found if row[0].partition(".")[0] in ("MODEL", *map(str.upper, modes))]
@@ -160,8 +162,11 @@ def choose_gpu(use_gpu):
 
 
 def class_names(config, source=None):
-    """Names in index order: MODEL.class_names, else those that travel with the checkpoint `source`, else
-    INFER.kinetics_labels, else Kinetics-400 for 400 classes, else `class 7`. Raises ConfigError where the number is wrong."""
+    """Names of the classes in index order. Raises ConfigError if their number is wrong.
+
+    The first that exists is used: MODEL.class_names, the names in the checkpoint `source`, INFER.kinetics_labels, the
+    names of Kinetics-400 for 400 classes, numbers such as `class 7`.
+    """
     model, labels = config.MODEL, getattr(config.INFER, "kinetics_labels", None)
     state = checkpoint.state_of(finding.resolve(source, model.name)) if isinstance(source, str | Path) else None
     travelling = [str(name) for name in (state or {}).get("class_names", [])]

@@ -1,4 +1,4 @@
-"""Classify clips, or ready tensors, with trained or exported weights; infer.py is built on it, and programs embed it."""
+"""Classify clips or ready tensors with trained or exported weights, for infer.py and for other Python programs."""
 
 from collections.abc import Callable, Iterable
 from os import PathLike

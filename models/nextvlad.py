@@ -43,7 +43,8 @@ class NextvladSection(FeatureModelSection):
     )
     eigen_file: str | None = Field(
         EIGENVALUES,
-        description="eigenvalues of the features' PCA, where weights bring none; auto: the usual file if it is there; none: ones",
+        description="eigenvalues of the features' PCA, where weights bring none; "
+        "auto: the usual file if it is there; none: ones",
     )
 
     @model_validator(mode="after")
@@ -178,7 +179,8 @@ def eigen_scale(values: np.ndarray, size: int, path: str) -> np.ndarray:
     wrong = column[~(np.isfinite(column) & (column >= 0))]
     if len(wrong):
         raise ConfigError(
-            f"MODEL.eigen_file '{path}' holds the eigenvalue '{wrong[0]}'; expected finite ones, none negative; {EIGEN_HINT}"
+            f"MODEL.eigen_file '{path}' holds the eigenvalue '{wrong[0]}'; expected finite ones, none negative; "
+            f"{EIGEN_HINT}"
         )
     return np.sqrt(column).astype(np.float32) + np.float32(1e-4)
 

@@ -41,7 +41,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` returns: the model's name, its scores by name, the number of unreadable samples, the report's folder."""
+    """Result of `evaluate`: the model's name, scores by name, number of unreadable samples, folder of the report."""
 
     model: str
     scores: dict[str, Any]

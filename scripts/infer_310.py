@@ -3,7 +3,8 @@
     python scripts/infer_310.py exported/stnet val.list
     python scripts/infer_310.py best_acc.ckpt data -o MODEL.num_classes=6     (exported first)
 
-Prints `after allreduce eval: top1_correct=.., tot=.., acc=..%`, as the documents of MindSpore's StNet show it, and writes it to acc.log.
+Prints `after allreduce eval: top1_correct=.., tot=.., acc=..%`, as in the documents of MindSpore's StNet, and writes
+this line to acc.log.
 """
 
 import logging

@@ -11,8 +11,8 @@ from utils.errors import DataError, ObjectError
 
 __all__ = ["read_csv", "write_csv"]
 
-# Spreadsheets run text that starts so as a formula: it gets a `'` in front. So does text that has such a `'` already, so
-# that removing one gives every cell back as it was.
+# Spreadsheets run text that starts like this as a formula, so it gets a `'` in front. Text that already starts with `'`
+# gets one too: removing one `'` then restores every cell.
 FORMULA = re.compile("'*[=+@\\t\\r-]")
 
 

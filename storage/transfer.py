@@ -1,4 +1,6 @@
-"""Objects by address, into a file and back, with retries: http(s) (storage/remote/http.py), s3 and gs (storage/remote/objects.py).
+"""Downloads and uploads of objects by address, with retries.
+
+http(s) is in storage/remote/http.py, s3 and gs in storage/remote/objects.py.
 
 ObjectError: the object was refused. RemoteError: server unreachable or credentials unusable. How often and how long one
 object is tried, and how large it may be, is set by the environment (storage/remote/limits.py).

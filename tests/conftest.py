@@ -16,8 +16,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file stay in one process, for they share fixtures; those of full-size networks in one process together,
-    which starts first, since memory is enough for one of them at a time."""
+    """Group tests by process: all tests of a file in one, because they share fixtures.
+
+    All tests of full-size networks run in one process, which starts first: memory is enough for one of them at a time.
+    """
     for item in items:
         full_size = item.nodeid.startswith(FULL_SIZE)
         item.add_marker(pytest.mark.xdist_group("full size" if full_size else item.nodeid.partition("::")[0]))

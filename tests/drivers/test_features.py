@@ -1,4 +1,4 @@
-"""The three feature models through every command: both kinds of shards, scores of several classes a video, exact resuming."""
+"""Every command with the three feature models: both kinds of shards, several classes for a video, exact resuming."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The README's commands, as typed: in a folder that looks like a checkout, with small settings slipped in behind the words."""
+"""Runs the README's commands as they stand, in a folder like a checkout, with small settings added to each command."""
 
 import os
 import re

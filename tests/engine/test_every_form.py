@@ -1,4 +1,4 @@
-"""All tensors of every registered model, in every form, by every option; and what each option says when a file does not do."""
+"""Every registered model's tensors load in every file format with every option; messages for files that do not fit."""
 
 import shutil
 

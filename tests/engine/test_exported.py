@@ -1,4 +1,4 @@
-"""Exported models: every model answers as trained in every format; folders that are not right, and settings that are fixed."""
+"""Exported models give the trained model's outputs in every format; messages for wrong folders and fixed settings."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def test_batch_norms_behind_convolutions_are_folded(trained):
 
 
 def test_folded_values():
-    """weight * scale / sqrt(variance + 1e-5), offset - mean * the same factor; what is not behind a convolution stays."""
+    """weight * scale / sqrt(variance + 1e-5), offset - mean * the same factor; only norms after convolutions fold."""
     rng = np.random.default_rng(0)
     build = BuildOptions(folded={"w": FoldedNorm("s", "o", "m", "v", 1e-5)})
     plain = {

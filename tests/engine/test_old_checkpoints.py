@@ -1,4 +1,4 @@
-"""What the first-generation zoo left behind: checkpoints without a JSON, files in its folders, names that are not there."""
+"""Files of the first-generation zoo: checkpoints without JSON, its lists' folders, label files that do not exist."""
 
 import json
 import pickle

@@ -67,7 +67,8 @@ def test_parameters_and_the_auxiliary_classifier():
     assert str(infer).startswith("71,800,272 trained parameters, 50.28 G multiply-adds")
 
 
-# Of the shipped configurations: trained parameters, and those with running statistics. (NEXTVLAD's file also holds 1,024 constants.)
+# For the shipped configurations: trained parameters, and the number with running statistics.
+# (NEXTVLAD's file also has 1,024 constants.)
 SIZES = {
     "AttentionCluster": (57_807_830, 57_807_830),
     "AttentionLSTM": (108_749_592, 108_749_592),

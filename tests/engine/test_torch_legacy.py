@@ -33,7 +33,7 @@ def legacy(path, tree, keys=("1",), system=SYSTEM, version=VERSION, **storages):
 
 
 def test_strides_are_followed(tmp_path):
-    """Released weights of EfficientNet are stored with strides of another order: a reader that ignores them gives nonsense."""
+    """Released EfficientNet weights are stored with strides in another order; ignoring them gives wrong values."""
     tree = mapping(
         {
             "whole": tensor((2, 3, 4), (12, 4, 1)),

@@ -1,4 +1,4 @@
-"""What happens to every tensor of a weight file: loaded, missing, unexpected, reshaped, re-initialised; and when it stops."""
+"""Tensors of a weight file are loaded, missing, unexpected, reshaped or re-initialised; errors for unfit files."""
 
 import numpy as np
 import pytest
@@ -111,7 +111,7 @@ def test_backbone_leaves_the_rest_as_initialised(stnet):
 
 
 def test_conv1_is_inflated_for_super_images(stnet):
-    """All channels share the mean filter / seglen: a still picture gets the response of its grey mean (old zoo v1.3)."""
+    """Every channel gets the mean colour filter / seglen, so a still picture gives the response of its grey mean."""
     model, graph = stnet
     imagenet = values(graph_of("TSN")[1].shapes)
     found, report = weights.backbone(imagenet, model, graph.shapes)

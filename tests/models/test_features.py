@@ -1,4 +1,4 @@
-"""The YouTube-8M models around their networks: old configurations, schedules, losses, decays, eigenvalues, ready inputs."""
+"""YouTube-8M models without their networks: old configs, schedules, losses, decays, eigenvalues, ready inputs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""TSN and StNet meet the first-generation zoo: names, shapes, logits, losses, gradients, one update, running statistics."""
+"""TSN and StNet equal the first zoo: names, shapes, logits, losses, gradients, one update, running statistics."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,7 @@
-"""The YouTube-8M models meet the first-generation zoo: names, shapes, logits, losses, gradients, one update, running statistics.
+"""The YouTube-8M models equal the first-generation zoo.
 
-And padding changes nothing, nor does it matter whether features come quantised.
+Compared are names, shapes, logits, losses, gradients, one update and running statistics. Neither padding nor quantised
+features change a result.
 """
 
 from types import SimpleNamespace
@@ -57,7 +58,7 @@ def golden_feed(name, case, data):
 
 
 def videos(zoo, lengths, seed=0):
-    """A feed of stored features of these lengths, with noise in the padding; AttentionCluster's all have its seg_num."""
+    """A feed of stored features of these lengths, padded with noise. AttentionCluster's length is always seg_num."""
     rng = np.random.default_rng(seed)
     if zoo.name == "AttentionCluster":
         lengths = [KEYS[zoo.name]["seg_num"]] * len(lengths)
@@ -126,14 +127,14 @@ def check_training_step(zoo, case, data):
     norms = np.array([np.linalg.norm(gradient) for gradient in gradients])
     projected = np.array([goldens.projection(name, gradient) for name, gradient in zip(names, gradients, strict=True)])
     np.testing.assert_allclose(norms[real], data["grad_norm_f64"][real], rtol=1e-6)
-    # Paddle 2.6 hands out gradients with the weight decay in them: 4e-5 here. A wrong order of elements would be of order 1.
+    # Paddle 2.6 returns gradients with weight decay: 4e-5 here. A wrong order of elements would give errors near 1.
     np.testing.assert_allclose(projected[real] / norms[real], data["grad_proj_f64"][real] / norms[real], atol=1e-4)
     del gradients
 
     def moved(names):
         return np.array([np.linalg.norm(device.get([name])[name] - zoo.weights[name]) for name in names])
 
-    # Adam's epsilon stands elsewhere in the formula since Paddle 2: the first step changes small weights up to 7e-4 more.
+    # Since Paddle 2 Adam's epsilon moved in the formula: the first step changes small weights by up to 7e-4 more.
     exact = 1e-6 if zoo.name == "AttentionLSTM" else 1e-3
     np.testing.assert_allclose(moved(names)[real], data["delta_norm_f64"][real], rtol=exact)
     np.testing.assert_allclose(moved(data["bnstat_names"]), data["bnstat_delta_norm_f64"], rtol=1e-5)

@@ -1,4 +1,4 @@
-"""TPN meets the authors' code: names, every block, logits, losses, gradients, running statistics, several clips a video."""
+"""TPN equals the authors' code: names, every block, logits, losses, gradients, running statistics, several clips."""
 
 import json
 
@@ -96,7 +96,7 @@ def weights():
 
 @pytest.fixture(scope="module")
 def prepare(weights):
-    """A function (dtype, rule) -> device with the rule's weights. One device a dtype: its variables serve every graph here."""
+    """A function (dtype, rule) -> device with the rule's weights. All graphs of a dtype share one device."""
     devices = {}
 
     def prepared(dtype, rule):
@@ -220,7 +220,7 @@ def check_statistics(device, data):
 
 @pytest.mark.parametrize("case", [case for case in CASES if "m3" in case])
 def test_clips_of_a_video_as_samples(case, prepare):
-    """Testing feeds each view as a sample of its own and averages probabilities; features of a sample's clips are averaged inside."""
+    """A test feeds each view as a sample and averages probabilities; the network averages the clips of one sample."""
     data, meta, dtype, feed = load(case)
     n, m, size = meta["N"], meta["M"], (meta["H"], meta["W"])
     model = tpn.TPN(tpn.TPN.config_class(), "test")  # dropout as shipped: it does nothing here

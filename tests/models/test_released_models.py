@@ -1,4 +1,4 @@
-"""I3D and TSN on EfficientNet-Lite0 around their networks: what training starts from, what is frozen, what is refused."""
+"""I3D and TSN on EfficientNet-Lite0: initial weights of a training, frozen parts, refused settings."""
 
 import numpy as np
 import pytest

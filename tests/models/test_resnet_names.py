@@ -21,7 +21,7 @@ def shapes_of(name="TSN", depth=50, **keys):
 
 
 def torchvision(shapes, depth, prefix=""):
-    """{torchvision's name: value} of the backbone of a model, with the classifier and the counters that its files have."""
+    """{torchvision's name: value} of a model's backbone, with the classifier and counters of torchvision's files."""
     arrays = values({f"{prefix}{theirs}": shapes[ours] for theirs, ours in names(depth).items()})
     return {
         **arrays,

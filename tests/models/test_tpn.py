@@ -17,7 +17,7 @@ def config(**sections):
 
 
 def forward(build, arrays, values=None, seed=1):
-    """Run {name: value} = build({name: placeholder}) on `arrays`, parameters initialised, then `values` set: {name: array}."""
+    """Initialise, set `values`, run {name: value} = build({name: placeholder}) on `arrays`. Returns {name: array}."""
     paddle.enable_static()
     program, startup = paddle.static.Program(), paddle.static.Program()
     with paddle.static.program_guard(program, startup), paddle.utils.unique_name.guard():

@@ -12,7 +12,12 @@ from storage.locks import locked, require_unlocked
 from support.goldens import ROOT
 from utils.errors import ConfigError
 
-HOLD = "import sys; from storage.locks import locked\nwith locked(sys.argv[1], 'x'): print('held', flush=True); sys.stdin.read()"
+HOLD = """import sys
+from storage.locks import locked
+with locked(sys.argv[1], 'x'):
+    print('held', flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Weights inside packages, from a registry on this machine (PEP 503): hashes, lies, breaks, and an index that is not there."""
+"""Weights in packages, from an index on this machine (PEP 503): hashes, false claims, lost connections, no index."""
 
 import hashlib
 import io

@@ -1,6 +1,6 @@
-"""python bf16_steps.py MODEL SETTINGS: five steps in 32 bits and five in bf16 from the same weights; prints {precision: losses} as JSON.
+"""python bf16_steps.py MODEL SETTINGS: trains five steps in 32 bits and five in bf16 from the same weights.
 
-A process of its own, because a broken kernel ends it.
+Prints {precision: losses} as JSON. It runs as a process of its own, because a broken kernel crashes the process.
 """
 
 import json

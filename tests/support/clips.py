@@ -31,7 +31,7 @@ def write_clip(
     retouch=None,
     muxer=None,
 ):
-    """Write pictures 0.. to `path`, whose suffix names the container, and return it. Skips the test without the encoder.
+    """Write pictures 0.. to `path`, in the container of its suffix; returns `path`. Skips the test without the encoder.
 
     `options`: of the encoder; `muxer`: of the container; `rotation`: counterclockwise degrees that set it upright;
     `retouch(packets)`: returns the packets to write instead, times in frames.

@@ -1,6 +1,6 @@
 """Numbers of the first-generation zoo that this one has to meet, and the rule that makes their weights and inputs.
 
-The whole set is read from ../shared/golden beside the checkout where that exists, else the compact copy in tests/golden.
+If ../shared/golden exists beside the checkout, the whole set is read from there, else the small copy in tests/golden.
 """
 
 import contextlib

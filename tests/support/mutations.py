@@ -2,8 +2,8 @@
 
     python tests/support/mutations.py --inputs 2000
 
-Runs as a process of its own, so that a crash of a decoder would show. It prints the number of each input before reading it, and
-leaves with a traceback where one takes longer than `--seconds`.
+Runs as a process of its own, so that a crash of a decoder is noticed. It prints the number of each input before reading
+it, and ends with a traceback if one takes longer than `--seconds`.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def write_all(folder):
 
 
 def mutated(content, rng):
-    """A copy with one to four injuries: bits flipped, bytes overwritten, a stretch cut out, doubled or made up, the end cut off."""
+    """A copy with one to four changes: flipped bits, overwritten bytes, a part removed, repeated or random, no end."""
     data = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         # Half of them near an end, where headers and indices are.

@@ -1,4 +1,4 @@
-"""Small data for the driver tests: clips whose two classes differ in brightness, lists, and a config that trains in seconds."""
+"""Small data for the driver tests: clips of a dark and a bright class, lists, and a config that trains in seconds."""
 
 import pickle
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A network of two convolutions, about a thousand parameters: what the drivers do does not depend on the network's size.
+"""A network of two convolutions and about 1,000 parameters, for tests that do not depend on the network's size.
 
 Registered beside the zoo's models when tests start (`conftest.py`), and in child processes by `support/run.py`.
 """

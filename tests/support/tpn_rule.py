@@ -1,4 +1,4 @@
-"""The rule that made the weights, inputs and checksums of the TPN goldens. Weights are seeded by the authors' (torch) names."""
+"""The rule behind the weights, inputs and checksums of the TPN goldens. The authors' (torch) names seed the weights."""
 
 import json
 
@@ -60,6 +60,6 @@ def make_image(seed, shape):
 
 
 def projection(name, array):
-    """Sum against a fixed random direction over the square root of the size: catches permutations that a norm does not see."""
+    """Dot product with a fixed random vector, divided by sqrt(size): detects permutations, which a norm does not."""
     flat = np.asarray(array, np.float64).ravel()
     return float(flat @ rng("proj:" + name).standard_normal(flat.size) / np.sqrt(flat.size))
