@@ -1,4 +1,4 @@
-"""One writer at a time: a lock file that ends with its process, and names it."""
+"""A lock file for a folder that one process may write to. It names this process, and the lock ends with it."""
 
 import contextlib
 import datetime
@@ -23,11 +23,11 @@ LONGEST = 300  # characters of a holder's description that are read
 
 @contextlib.contextmanager
 def locked(folder: str | Path, name: str, wanted: bool = True) -> Iterator[None]:
-    """Hold the lock `.<name>.lock` of a folder inside the block, if `wanted`. Makes the folder; locks nothing of an
-    address.
+    """Hold the lock `.<name>.lock` of a folder inside the block, if `wanted`.
 
-    The system drops the lock when its process ends in any way, so none is ever stale; the file may stay behind after a
-    `kill -9` and is then used again. Raises ConfigError, naming the holder, where another process has it.
+    Creates the folder. An address is not locked. The system releases the lock when its process ends in any way, so it is
+    never stale; after `kill -9` the file remains and is used again. Raises ConfigError, naming the holder, if another
+    process has the lock.
     """
     handle = _acquire(folder, name) if wanted else None
     try:
@@ -40,7 +40,7 @@ def locked(folder: str | Path, name: str, wanted: bool = True) -> Iterator[None]
 
 
 def require_unlocked(folder: str | Path, name: str) -> None:
-    """Raise ConfigError where another process holds the lock; a hint before long work, not a promise."""
+    """Raise ConfigError if another process holds the lock now. An early check before long work; it takes no lock."""
     if not addresses.is_remote(folder) and _path(folder, name).exists():
         with locked(folder, name):
             pass
