@@ -10,7 +10,7 @@ VERSION = Path(__file__).resolve().parent / "paddle_video_zoo" / "version.py"
 
 
 class EditableOnly(build_py):
-    """Recipes, class names and the programs stand beside the packages, and a wheel would lack them."""
+    """Recipes, class names and the programs lie beside the packages and would be missing from a wheel."""
 
     def run(self):
         if not self.editable_mode:

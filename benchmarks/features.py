@@ -30,7 +30,7 @@ def seconds(function, *args):
 
 
 def best(functions, rounds):
-    """{name: least seconds} of functions that take turns, so that a slow spell of the machine hits all alike."""
+    """{name: least seconds} of alternating functions, so that slow moments of the machine affect all of them."""
     times = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():

@@ -19,7 +19,7 @@ _live: weakref.WeakSet = weakref.WeakSet()
 
 
 class Stopped(Exception):
-    """Raised in a reader thread whose results nobody wants any more."""
+    """Raised in a reader thread whose results are no longer needed."""
 
 
 def work_for(event: threading.Event) -> None:

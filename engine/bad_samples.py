@@ -63,7 +63,7 @@ def write(folder: str | os.PathLike, mode: str, loader: Loader) -> None:
 
 
 def _earlier(path: Path | str) -> list[list[str]]:
-    """Rows of an earlier list. One that somebody saved in another form is kept beside it, and gives no rows."""
+    """Rows of an earlier list. A list in an unknown format is renamed and kept, and gives no rows."""
     if not addresses.exists(path):
         return []
     try:

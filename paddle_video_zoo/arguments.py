@@ -12,7 +12,7 @@ __all__ = ["names_arguments"]
 P, T = ParamSpec("P"), TypeVar("T")
 
 RENAMED = {"model_name": "name", "video_path": "paths", "infer_topk": "topk", "epoch": "epochs"}
-# Values stand in quotes, and stay as they are.
+# Values are in quotes and are not changed.
 PATTERN = re.compile(r"(?<!\w)'[^']*'|(?<![\w-])--(?P<flag>[a-z_]+)|(?<!\w)-o (?P<key>[A-Z]+\.\w+)=(?P<value>\w+)")
 
 

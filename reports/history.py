@@ -46,7 +46,7 @@ class Journal:
         return addresses.join(self.folder, f"{self.model}_{name}")
 
     def start(self, step: int, history: list[dict]) -> None:
-        """Keep the lines of an earlier run up to `step`, the steps done, and drop the others and what is no whole line.
+        """Keep the lines of an earlier run up to `step` (steps done); drop later and incomplete lines.
 
         `history`: the epochs of that run, which are in the checkpoint."""
         if self.dashboard:
@@ -113,7 +113,7 @@ class Journal:
 
 
 def _parsed(line):
-    """The values of a line, or None of half a line and of what is no line of ours."""
+    """The values of a line, or None if it is incomplete or not a line of this journal."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):

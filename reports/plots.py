@@ -99,7 +99,7 @@ def _glyphs():
 
 
 def labels(names: list[str]) -> list[str]:
-    """Names as a plot can show them: control characters spelt out, long ones cut, and `class 7` where there is no font.
+    """Names as a plot can show them: control characters escaped, long names cut, `class 7` if no font has the letters.
 
     A notice says how many those are and what to install."""
     shown = [_cut(printable(name)) for name in names]

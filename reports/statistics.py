@@ -16,7 +16,7 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np
 
 
 def percent(part: int, whole: int) -> str:
-    """`part` of `whole` in percent with two digits; "" where there is no whole."""
+    """`part` of `whole` in percent with two digits; "" if `whole` is 0."""
     return f"{100.0 * part / whole:.2f}" if whole else ""
 
 

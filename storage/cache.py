@@ -109,7 +109,7 @@ def download(address: str, target: Path, size: int | None = None, lock: Path | N
             part.unlink()
             raise
         fetched = part.stat().st_size
-        os.replace(part, target)  # from here on somebody else may remove it again
+        os.replace(part, target)  # from here on another process may remove it again
         return fetched
 
 
@@ -122,7 +122,7 @@ def _check_digest(address, file, sha256, advice):
 
 
 def pinned(target: Path) -> int | None:
-    """A handle that keeps a file of the cache from eviction until it is closed, or None where there is no such file."""
+    """A handle that protects a file of the cache from eviction until it is closed; None if the file does not exist."""
     try:
         handle = os.open(target, os.O_RDONLY)
     except FileNotFoundError:
@@ -158,7 +158,7 @@ def make_room(cache: Path) -> None:
 
 
 def _removed(path):
-    """Remove a file unless somebody reads it."""
+    """Remove a file unless a process reads it."""
     with contextlib.suppress(FileNotFoundError, BlockingIOError, PermissionError):
         handle = os.open(path, os.O_RDWR)
         try:

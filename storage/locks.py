@@ -25,9 +25,9 @@ LONGEST = 300  # characters of a holder's description that are read
 def locked(folder: str | Path, name: str, wanted: bool = True) -> Iterator[None]:
     """Hold the lock `.<name>.lock` of a folder inside the block, if `wanted`.
 
-    Creates the folder. An address is not locked. The system releases the lock when its process ends in any way, so it is
-    never stale; after `kill -9` the file remains and is used again. Raises ConfigError, naming the holder, if another
-    process has the lock.
+    Creates the folder. An address is not locked. The system releases the lock when its process ends in any way, so it
+    is never stale; after `kill -9` the file remains and is used again. Raises ConfigError, naming the holder, if
+    another process has the lock.
     """
     handle = _acquire(folder, name) if wanted else None
     try:

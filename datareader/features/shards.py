@@ -165,7 +165,7 @@ class _Entry:
 
 
 def _text(value: object) -> str:
-    """A key or an id, which anybody may print or store."""
+    """A key or an id as text that is safe to print and store."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else shown(value, LONGEST_ID)
 
 

@@ -134,7 +134,7 @@ def _create(config, program, called, choice):
 
     try:
         with compat.static_mode():  # one thread at a time: Paddle optimises programs with settings of the whole process
-            if program.suffix == ".pdmodel":  # Paddle 2.6's predictor would crash on what is not a program
+            if program.suffix == ".pdmodel":  # Paddle 2.6's predictor would crash if the file is not a program
                 static.deserialize_program(program.read_bytes())
             return inference.create_predictor(config)
     except (RuntimeError, ValueError, NotImplementedError, OSError) as error:

@@ -169,7 +169,7 @@ def _read(trained, paths):
 
 
 def _upload(folder, address):
-    """Upload an exported model. The sidecar goes first and comes last: without it, the rest is no exported model."""
+    """Upload an exported model. The sidecar is removed first and uploaded last: it marks a complete model."""
     addresses.remove(addresses.join(address, sidecar.FILE))
     for file in sorted(folder.iterdir(), key=lambda file: file.name == sidecar.FILE):
         addresses.publish(file, addresses.join(address, file.name))

@@ -63,7 +63,7 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 
 def unpack_to(path: Path, folder: Path) -> Path:
-    """Unpack the archive `path` so that what its one top folder, or else its top, holds lies in `folder`; returns that.
+    """Unpack the archive `path` into `folder`, without its top folder if it has exactly one; returns `folder`.
 
     The name `folder` appears when it is whole. Raises WeightsError, or OSError.
     """

@@ -24,7 +24,7 @@ NPY = b"\x93NUMPY"  # the first bytes of a .npy file
 @dataclass
 class Report:
     """Tensor names by what became of them; `reshaped` and `reinitialised` say from which shape to which, and `skipped`
-    are entries of the file that are no arrays."""
+    are entries of the file that are not arrays."""
 
     source: str
     wanted: int

@@ -125,7 +125,7 @@ def building(options: BuildOptions) -> Iterator[BuildOptions]:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Build with 32 bits inside the block, whatever `amp` says; pass what goes in through `to_float32`."""
+    """Build in 32 bits inside the block, even with `amp`; pass the block's inputs through `to_float32`."""
     if current().amp:
         with paddle.amp.auto_cast(enable=False):
             yield

@@ -1,4 +1,4 @@
-"""The list of samples that cannot be read: whatever is in an earlier one, and whatever the samples are called."""
+"""The list of samples that cannot be read, with any content of an earlier list and any names of samples."""
 
 import csv
 import logging

@@ -135,7 +135,7 @@ def test_a_backbone_that_hardly_matches_is_refused(tsn):
 
 
 def test_what_training_starts_from():
-    """An empty --pretrain, as scripts give it where none is meant, is not "from scratch"."""
+    """An empty --pretrain means "not set" in scripts, not "from scratch"."""
     model, config = configure("TSN", None, {"MODEL.num_layers": 101})
     for nothing in (None, ""):
         with pytest.raises(ConfigError, match="starts from an ImageNet ResNet-101, and only ResNet-50 was released"):

@@ -1,4 +1,4 @@
-"""torchvision's ResNets as backbones: every tensor finds its place, whatever stands before the names."""
+"""torchvision's ResNets as backbones: every tensor is loaded, with any prefix before the names."""
 
 import numpy as np
 import pytest

@@ -112,7 +112,7 @@ def test_train_resume_and_evaluate(clips, tmp_path):
 
 
 def test_weights_that_overflow_are_an_error(clips, tmp_path):
-    """Each is finite, their sums are not: once written to the results as NaN, which is no JSON."""
+    """Each weight is finite, but sums are not: the results had NaN, which is not valid JSON."""
     weights = networks.weights("TINYNET", SETTINGS)
     weights = {name: np.full_like(array, 3e38) if array.ndim == 2 else array for name, array in weights.items()}
     predictor = zoo.Predictor("tinynet", weights=weights, overrides=SETTINGS)

@@ -118,7 +118,7 @@ def test_a_file_that_somebody_else_reads_stays(s3, monkeypatch):  # noqa: F811
 
 
 def test_many_readers_of_a_cache_that_is_too_small(web, monkeypatch):
-    """What one thread fetches others remove at once: nobody misses anything or waits for ever."""
+    """Other threads remove at once what a thread fetches: no thread misses a file or waits for ever."""
     monkeypatch.setenv("ZOO_CACHE_GB", "0.00001")
     web.files = {str(i): bytes([i]) * 5000 for i in range(6)}
 

@@ -1,4 +1,4 @@
-"""Files that are replaced: whole or not at all, under names that nobody else can take."""
+"""Files are replaced as a whole or not at all, under temporary names that no other process can use."""
 
 import os
 

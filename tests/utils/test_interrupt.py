@@ -1,4 +1,4 @@
-"""Ctrl-C ends a program with one sentence, whatever it strikes."""
+"""Ctrl-C ends a program with one sentence at any moment."""
 
 import os
 import signal

@@ -36,7 +36,7 @@ EXPECTED = {
 
 
 def yaml_problem(error: yaml.MarkedYAMLError) -> str:
-    """Where PyYAML stopped and why, to stand behind the file's name."""
+    """Where PyYAML stopped and why, to be written after the file's name."""
     mark = error.problem_mark or error.context_mark
     place = f", line {mark.line + 1}: " if mark else ": "
     reason = " ".join(part for part in (error.problem, error.context) if part)
@@ -46,7 +46,7 @@ def yaml_problem(error: yaml.MarkedYAMLError) -> str:
 
 
 def ini_problem(error: configparser.Error) -> str:
-    """Where configparser stopped and why, to stand behind the file's name."""
+    """Where configparser stopped and why, to be written after the file's name."""
     found = ": " + " ".join(str(error).split())
     if isinstance(error, configparser.MissingSectionHeaderError):
         found = f", line {error.lineno}: '{error.line.strip()}' stands before any section"
@@ -114,7 +114,7 @@ def _closest(item):
 
 
 def _about(schema, location, recipe):
-    """What a key means, and the value it has when nobody sets it."""
+    """Description and default value of a key."""
     section = schema.model_fields.get(location[0])
     field = getattr(section.annotation, "model_fields", {}).get(location[1]) if section and len(location) > 1 else None
     if field is None:
