@@ -58,12 +58,19 @@ def max_pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     kernel, stride = list(kernel), list(stride)
     if not options.current().portable:
         return F.max_pool3d(x, kernel_size=kernel, stride=stride, padding="SAME")
-    # paddle2onnx shrinks kernels that are larger than the input. Zeros do not change a maximum: nothing is negative.
-    around = []
-    for size, width, step in zip(x.shape[2:], kernel, stride, strict=True):
+    # paddle2onnx shrinks kernels that are larger than the input, and writes an uninitialised value for what F.pad fills in.
+    # Zeros do not change a maximum: nothing is negative.
+    for axis, (size, width, step) in enumerate(zip(x.shape[2:], kernel, stride, strict=True), start=2):
         total = max((-(-size // step) - 1) * step + width - size, 0)
-        around = [total // 2, total - total // 2, *around]  # the last axis first
-    return F.max_pool3d(F.pad(x, around, data_format="NCDHW"), kernel_size=kernel, stride=stride, padding=0)
+        x = surrounded(x, axis, total // 2, total - total // 2)
+    return F.max_pool3d(x, kernel_size=kernel, stride=stride, padding=0)
+
+
+def surrounded(x: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """`x` with that many slices of zeros along an axis; a slice of `x` gives their shape, also of a batch of any size."""
+    empty = paddle.zeros_like(paddle.slice(x, [axis], [0], [1]))
+    parts = [*[empty] * before, x, *[empty] * after]
+    return paddle.concat(parts, axis=axis) if len(parts) > 1 else x
 
 
 def mixed(x: Tensor, name: str, training: bool) -> Tensor:
