@@ -72,7 +72,6 @@ setup(
         # moto with flask: the S3 server of the tests
         "dev": [
             "pytest>=8",
-            "pytest-xdist>=3.5",
             "ruff==0.17.6",  # the formatter's output differs between versions
             "aiohttp>=3.9",
             "fsspec>=2024.2",

@@ -1,6 +1,6 @@
 """Two processes leave the tables and the page of one."""
 
-from reports import tables
+from storage import tables
 from support import drivers, launcher, pages, tiny
 
 

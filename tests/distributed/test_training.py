@@ -136,7 +136,7 @@ def test_three_processes_of_two_pieces_score_every_video_once(videos, tmp_path):
     three, one = tmp_path / "three/AttentionCluster_epoch1", tmp_path / "one/AttentionCluster_epoch1"
     assert_close(tensors(three), tensors(one), WITHOUT_EFFECT)
     for parts, whole in zip(state(three)["history"], state(one)["history"], strict=True):
-        speed = ("data_share", "samples_per_second", "seconds_per_step")
+        speed = ("data_share", "samples_per_second", "seconds", "seconds_per_step")
         assert {key: value for key, value in parts.items() if key not in speed} == pytest.approx(
             {key: value for key, value in whole.items() if key not in speed}, rel=1e-5
         )

@@ -99,7 +99,7 @@ def test_weights(option, disguise, keys, tmp_path, payload, capsys):
         capsys, *program, "--model_name=TINYNET", f"{option}={disguise(tmp_path, payload)}", *keys
     )
     assert code == 2 and "evil" in output and ("refused" in output or "Python objects" in output)
-    assert not (tmp_path / "ran").exists() and not list((tmp_path / "checkpoints").glob("*"))
+    assert not (tmp_path / "ran").exists() and not list((tmp_path / "checkpoints").glob("*.pdparams"))
 
 
 def test_companions_of_a_checkpoint(keys, tmp_path, payload, capsys):
