@@ -134,7 +134,10 @@ def test_released_weights_are_fine_tuned_with_resume(home, tmp_path, capsys):
 def test_list_weights(home, capsys):
     code, output = drivers.status(capsys, "train.py", "--list_weights", "--model_name=stnet")
     assert (
-        code == 0 and "video_classification/STNET.pdparams" in output and "top-1 0.69" in output and "TSN" not in output
+        code == 0
+        and "video_classification/STNET.pdparams" in output
+        and "top-1 0.69" in output
+        and "TSN.pdparams" not in output
     )
     assert f"cached: {home / '.paddle' / 'weights' / 'ResNet50_pretrained'}" in output
     assert "no weights were released" in drivers.status(capsys, "infer.py", "--list_weights", "--model_name=TPN")[1]
