@@ -53,6 +53,13 @@ def parse(argv):
         help="16-bit convolutions and matrix products in training "
         "(default: off); parameters and checkpoints keep 32 bits",
     )
+    add_output(parser)
+    mindspore.add_flags(parser)
+    return mindspore.parse(parser, argv)
+
+
+def add_output(parser):
+    """Flags of what a run checks, draws and traces, and those of old scripts."""
     parser.add_argument(
         "--check_data",
         action="store_true",
@@ -68,8 +75,6 @@ def parse(argv):
     parser.add_argument("--profiler_path", type=cli.path, default="./", help="folder of the trace (default: ./)")
     for flag in ("--no_use_pyreader", "--no_memory_optimize"):
         parser.add_argument(flag, action="store_true", help="accepted for old scripts; has no effect")
-    mindspore.add_flags(parser)
-    return mindspore.parse(parser, argv)
 
 
 def main(argv=None):
@@ -79,29 +84,14 @@ def main(argv=None):
 
         print(released.listing(args.model_name))
         return 0
-    from dataset import layout
-    from engine.configuration import choose_gpu, configure
+    from engine.configuration import choose_gpu
     from engine.distributed import spawn
-    from engine.distributed.launch import divisible, joined
+    from engine.distributed.launch import divisible
     from engine.graph import summary
-    from engine.reporting.opening import announce
-    from engine.trainer import Trainer
     from storage import addresses
     from storage.files import writable_folder
 
-    fixed = args.fix_random_seed if args.fix_random_seed is not None else args.enable_ce
-    overrides = cli.overrides(
-        args,
-        (args.batch_size, "TRAIN.batch_size", "VALID.batch_size"),
-        (args.epoch, "TRAIN.epoch"),
-        (args.learning_rate, "TRAIN.learning_rate"),
-        (fixed, "TRAIN.fix_random_seed"),
-    )
-    if args.dataset_path:
-        overrides = {**layout.overrides(args.dataset_path, args.save_dir, ("train", "val")), **overrides}
-    model, config = configure(
-        args.model_name, args.config, overrides, args.resume or None, args.fallback, "python train.py {flags}"
-    )
+    model, config = configured(args)
     if args.summary:
         print(summary.line(model(config, "train")))
         return 0
@@ -115,6 +105,39 @@ def main(argv=None):
         divisible(config.TRAIN, devices.count)
         return spawn.run(devices, addresses.join(args.save_dir, "log"))
     spawn.select(args.device_id, use_gpu)
+    return fit(args, model, config, use_gpu)
+
+
+def fixed_seed(args):
+    """Whether --fix_random_seed, or its old name, was given as True; None: neither was given."""
+    return args.fix_random_seed if args.fix_random_seed is not None else args.enable_ce
+
+
+def configured(args):
+    """(model class, configuration) of the flags."""
+    from dataset import layout
+    from engine.configuration import configure
+
+    overrides = cli.overrides(
+        args,
+        (args.batch_size, "TRAIN.batch_size", "VALID.batch_size"),
+        (args.epoch, "TRAIN.epoch"),
+        (args.learning_rate, "TRAIN.learning_rate"),
+        (fixed_seed(args), "TRAIN.fix_random_seed"),
+    )
+    if args.dataset_path:
+        overrides = {**layout.overrides(args.dataset_path, args.save_dir, ("train", "val")), **overrides}
+    return configure(
+        args.model_name, args.config, overrides, args.resume or None, args.fallback, "python train.py {flags}"
+    )
+
+
+def fit(args, model, config, use_gpu):
+    """Train in this process, alone or as one of several."""
+    from engine.distributed.launch import joined
+    from engine.reporting.opening import announce
+    from engine.trainer import Trainer
+
     with joined(use_gpu) as group:
         if group.is_main:
             announce(config, "train", args.save_dir)
@@ -137,10 +160,10 @@ def main(argv=None):
             from engine.profiling import profile
 
             profile(trainer, args.profiler_path)
-        else:
-            history = trainer.fit()
-            if fixed and group.is_main and history:
-                print_kpis(history[-1], group.world)
+            return
+        history = trainer.fit()
+        if fixed_seed(args) and group.is_main and history:
+            print_kpis(history[-1], group.world)
 
 
 def require_weights(args, model):

@@ -58,7 +58,7 @@ def max_pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     kernel, stride = list(kernel), list(stride)
     if not options.current().portable:
         return F.max_pool3d(x, kernel_size=kernel, stride=stride, padding="SAME")
-    # paddle2onnx shrinks kernels that are larger than the input, and writes an uninitialised value for what F.pad fills in.
+    # paddle2onnx shrinks kernels that are larger than the input, and fills F.pad with an uninitialised value.
     # Zeros do not change a maximum: nothing is negative.
     for axis, (size, width, step) in enumerate(zip(x.shape[2:], kernel, stride, strict=True), start=2):
         total = max((-(-size // step) - 1) * step + width - size, 0)
@@ -67,7 +67,7 @@ def max_pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
 
 
 def surrounded(x: Tensor, axis: int, before: int, after: int) -> Tensor:
-    """`x` with that many slices of zeros along an axis; a slice of `x` gives their shape, also of a batch of any size."""
+    """`x` with that many slices of zeros along an axis. A slice of `x` gives their shape, whatever the batch is."""
     empty = paddle.zeros_like(paddle.slice(x, [axis], [0], [1]))
     parts = [*[empty] * before, x, *[empty] * after]
     return paddle.concat(parts, axis=axis) if len(parts) > 1 else x

@@ -117,27 +117,23 @@ def train(
     )
     model, merged = configure(name, config, settings, weights=resume)
     pretrain, resume = (source and str(source) for source in (pretrain, resume))
-    for source in (resume, pretrain):
-        if source and source.lower() != "none":
-            weight_files.file_of(source, model.name)
+    _require_weights(model.name, resume, pretrain)
     writable_folder(save_dir, "--save_dir")
+    intervals = (log_interval, valid_interval, keep_checkpoints, patience)
     with compat.random_state_kept():
-        trainer = Trainer(
-            model,
-            merged,
-            save_dir,
-            choose_gpu(use_gpu),
-            log_interval,
-            valid_interval,
-            keep_checkpoints,
-            patience,
-            amp=amp,
-        )
+        trainer = Trainer(model, merged, save_dir, choose_gpu(use_gpu), *intervals, amp=amp)
         trainer.start(pretrain, resume)
         history = trainer.fit()
     prefix = addresses.join(save_dir, model.name)
     best = f"{prefix}_best" if trainer.best else None
     return Training(model.name, history, trainer.best, f"{prefix}_latest", best)
+
+
+def _require_weights(model_name, *sources):
+    """Raise WeightsError for weights that are missing, before a graph is built for them."""
+    for source in sources:
+        if source and source.lower() != "none":
+            weight_files.file_of(source, model_name)
 
 
 @names_arguments
