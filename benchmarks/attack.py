@@ -33,6 +33,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # their small clips, bombs and servers
 from engine.checkpoints import files as checkpoints
+from engine.checkpoints import finding
 from support import bombs, drivers, tiny, web
 from support.goldens import ROOT
 from utils.errors import ZooError
@@ -159,11 +160,11 @@ def _resumed(folder: Path, name: str) -> str:
     if how != "read":
         return "lost" if how == "refused" else how
     try:
-        found = checkpoints.load(checkpoints.resolve(folder / name / "TINYNET_latest", "TINYNET"))[0]
+        found = checkpoints.load(finding.resolve(folder / name / "TINYNET_latest", "TINYNET"))[0]
     except ZooError as error:
         print(f"{name}: {error}", flush=True)
         return "lost"
-    expected = checkpoints.load(checkpoints.resolve(_trained(folder), "TINYNET"))[0]
+    expected = checkpoints.load(finding.resolve(_trained(folder), "TINYNET"))[0]
     return "read" if all(np.array_equal(found[key], expected[key]) for key in expected) else "changed"
 
 
