@@ -52,6 +52,7 @@ setup(
         "numpy",
         "opencv-python-headless>=4.11",
         "pillow>=10",
+        "protobuf>=4.22",  # YouTube-8M's records, and the tensors of Paddle 1.x
         "pydantic>=2.6",
         "pyyaml>=6",
         "safetensors>=0.4",

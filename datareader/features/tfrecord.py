@@ -1,29 +1,43 @@
 """YouTube-8M's TFRecord shards without TensorFlow: records with their checksums, and the frame-level message inside.
 
 A record is: length (uint64), masked CRC32C of the length, data, masked CRC32C of the data, all little-endian. The data
-is a tf.SequenceExample in protobuf's wire format (https://protobuf.dev/programming-guides/encoding):
-
-    SequenceExample {1: Features context, 2: FeatureLists}            Features, FeatureLists {1: map of name -> ...}
-    FeatureList {1: Feature, one a frame}                          Feature {1: BytesList | 2: FloatList | 3: Int64List}
+is a tf.SequenceExample, a message of protobuf (tensorflow/core/example/example.proto). A map is written as entries of a
+key and a value; the values are declared as bytes, so that a list of 300 frames is not taken apart before it has to be.
 """
 
 import contextlib
 import os
 import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
 
 from storage import addresses
 from utils.errors import DataError
+from utils.protobuf import DecodeError, messages
 
 WIDTHS = {"rgb": 1024, "audio": 128}  # bytes a frame
 HEADER, FOOTER = 12, 4  # bytes around a record's data
 LONGEST = 64 << 20  # bytes; a real record of 300 frames has 0.35 MB
-VARINT, BYTES, FIXED = 0, 2, {1: 8, 5: 4}  # wire types; fixed ones by size in bytes
+
+SequenceExample, Map, Entry, FeatureList, Feature, BytesList, Int64List = messages(
+    "zoo.youtube8m",
+    {
+        "SequenceExample": {1: "Map context", 2: "Map feature_lists"},
+        "Map": {1: "repeated Entry entries"},
+        "Entry": {1: "bytes key", 2: "bytes value"},
+        "FeatureList": {1: "repeated Feature feature"},
+        "Feature": {1: "BytesList bytes_list", 3: "Int64List int64_list"},
+        "BytesList": {1: "repeated bytes value"},
+        "Int64List": {1: "packed int64 value"},
+    },
+)
 
 
-def records(path):
+def records(path: str | Path) -> Iterator[bytes]:
     """The data of each record (bytes), one record in memory at a time.
 
     DataError names the file and the byte it failed at.
@@ -36,7 +50,7 @@ def records(path):
             start += HEADER + len(data) + FOOTER
 
 
-def index(path):
+def index(path: str | Path) -> tuple[list[int], str | None]:
     """(where each record starts, None), from the records' headers alone, without reading their data.
 
     Where a damaged header hides the rest of the file: (what comes before it, the reason).
@@ -55,14 +69,14 @@ def index(path):
     return starts, None
 
 
-def record_at(path, start):
+def record_at(path: str | Path, start: int) -> bytes:
     """The data of the record that starts at byte `start`. Raises DataError."""
     with _opened(path) as file:
         file.seek(start)
         return _data(file, _length(file.read(HEADER), _where(path, start)), _where(path, start))
 
 
-def is_tfrecord(header):
+def is_tfrecord(header: bytes) -> bool:
     """Whether a file with these first HEADER bytes is a TFRecord file: whether the first checksum fits."""
     return len(header) == HEADER and struct.unpack("<I", header[8:])[0] == masked_crc(header[:8])
 
@@ -100,23 +114,28 @@ def _data(file, length, where):
     return data
 
 
-def masked_crc(data):
+def masked_crc(data: bytes) -> int:
     """CRC32C, rotated and shifted by a constant, as TFRecord stores it."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def parse_sequence_example(payload):
+def parse_sequence_example(payload: bytes) -> dict[str, Any]:
     """{"id": str, "labels": [int], "rgb": uint8 [n, 1024], "audio": uint8 [n, 128]} of a frame-level record.
 
-    The matrices are read-only views of the payload. Shards without ground truth give no labels. DataError for
-    video-level records, other features and damaged messages.
+    The matrices are read-only. Shards without ground truth give no labels. DataError for video-level records, other
+    features and damaged messages.
     """
-    context, frames = {}, {}
-    for number, part in _fields(memoryview(payload)):
-        if number in (1, 2):
-            (context if number == 1 else frames).update(_mapping(part))
-    name = b"".join(_values(context.get("id", b""))).decode("utf-8", "replace")
+    try:
+        return _parsed(payload)
+    except DecodeError as error:
+        raise DataError("a damaged protobuf message; copy or download the shard again") from error
+
+
+def _parsed(payload):
+    example = SequenceExample.FromString(payload)
+    context, frames = _mapping(example.context), _mapping(example.feature_lists)
+    name = b"".join(Feature.FromString(context.get("id", b"")).bytes_list.value).decode("utf-8", "replace")
     if "rgb" not in frames and {"mean_rgb", "mean_audio"} & set(context):
         raise DataError(
             f"video '{name}' is a video-level tf.Example (mean_rgb, mean_audio); "
@@ -133,126 +152,64 @@ def parse_sequence_example(payload):
         raise DataError(
             f"video '{name}' has {len(rgb)} frames of rgb and {len(audio)} of audio; expected as many of both"
         )
-    return {"id": name, "labels": _integers(context.get("labels", b"")), "rgb": rgb, "audio": audio}
+    labels = list(Feature.FromString(context.get("labels", b"")).int64_list.value)
+    return {"id": name, "labels": labels, "rgb": rgb, "audio": audio}
 
 
-def _varint(message, at):
-    """(value, position after it) of a base-128 number, least significant group first."""
-    value = shift = 0
-    while at < len(message) and shift < 70:
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-    raise DataError("a damaged protobuf message: a number does not end")
-
-
-def _fields(message, wanted=BYTES):
-    """(field number, value) of the fields of one wire type, in order: BYTES as memoryviews, VARINT as ints.
-
-    Fields of other types are skipped, as protobuf skips what it does not know.
-    """
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        number, wire_type = key >> 3, key & 7
-        if wire_type == VARINT:
-            value, at = _varint(message, at)
-        elif wire_type == BYTES or wire_type in FIXED:
-            size, at = _varint(message, at) if wire_type == BYTES else (FIXED[wire_type], at)
-            if at + size > len(message):
-                raise DataError(
-                    f"a damaged protobuf message: a field of {size} bytes where {len(message) - at} are left"
-                )
-            value, at = message[at : at + size], at + size
-        else:
-            raise DataError(f"a damaged protobuf message: unknown wire type '{wire_type}'")
-        if wire_type == wanted:
-            yield number, value
-
-
-def _mapping(entries):
-    """{name: value} of a message whose field 1 is a protobuf map: its entries are messages {1: key, 2: value}."""
-    pairs = [dict(_fields(entry)) for number, entry in _fields(entries) if number == 1]
-    return {bytes(pair.get(1, b"")).decode("utf-8", "replace"): pair.get(2, b"") for pair in pairs}
-
-
-def _values(feature):
-    """The byte strings of a Feature that holds a BytesList."""
-    return [value for number, values in _fields(feature) if number == 1 for _, value in _fields(values)]
-
-
-def _integers(feature):
-    """The numbers of a Feature that holds an Int64List, packed or not."""
-    numbers = []
-    for values in [values for number, values in _fields(feature) if number == 3]:
-        numbers += [number for _, number in _fields(values, VARINT)]
-        for _, packed in _fields(values):
-            at = 0
-            while at < len(packed):
-                number, at = _varint(packed, at)
-                numbers.append(number)
-    return numbers
+def _mapping(found):
+    """{name: value} of a Map."""
+    return {entry.key.decode("utf-8", "replace"): entry.value for entry in found.entries}
 
 
 def _matrix(frames, feature, video):
-    """FeatureList -> uint8 [n, width].
+    """FeatureList, encoded -> uint8 [n, width].
 
-    As it is usually written, it is a table of equal rows, which needs no walk through the fields and no copy.
+    As it is usually written, it is a table of equal rows, which needs no message for each frame and no copy.
     """
     header, width = HEADERS[feature], WIDTHS[feature]
     if len(frames) % (len(header) + width) == 0:
         rows = np.frombuffer(frames, [("header", f"V{len(header)}"), ("data", np.uint8, width)])
         if rows["header"].tobytes() == header * len(rows):
             return rows["data"]
-    values = [value for _, frame in _fields(frames) for value in _values(frame)]
+    values = [value for frame in FeatureList.FromString(frames).feature for value in frame.bytes_list.value]
     for i, value in enumerate(values):
         if len(value) != width:
             raise DataError(f"video '{video}', frame {i} of '{feature}' has '{len(value)}' values; expected {width}")
     return np.frombuffer(b"".join(values), np.uint8).reshape(-1, width)
 
 
-def _number(value):
-    """A varint."""
-    groups = bytearray()
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*groups, value])
-
-
-def _field(number, data):
-    return _number(number << 3 | BYTES) + _number(len(data)) + data
-
-
 def _feature_of(value):
-    """A frame as an entry of a FeatureList: Feature {BytesList {value}} with its own key."""
-    return _field(1, _field(1, _field(1, value)))
+    """A Feature of one string of bytes."""
+    return Feature(bytes_list=BytesList(value=[value]))
 
 
-HEADERS = {feature: _feature_of(bytes(width))[:-width] for feature, width in WIDTHS.items()}  # what precedes each frame
+def _frames(rows):
+    """The encoded FeatureList of strings of bytes."""
+    return FeatureList(feature=map(_feature_of, rows)).SerializeToString()
 
 
-def _entry(name, value):
-    return _field(1, _field(1, name.encode()) + _field(2, value))
+def _map(**values):
+    """A Map of {name: encoded value}."""
+    return Map(entries=[Entry(key=name.encode(), value=value) for name, value in values.items()])
 
 
-def sequence_example(id, labels, rgb, audio):
-    """The frame-level record (bytes) of what `parse_sequence_example` gives, as YouTube-8M encodes it.
+HEADERS = {feature: _frames([bytes(width)])[:-width] for feature, width in WIDTHS.items()}  # what precedes each frame
+
+
+def sequence_example(id: str, labels: Iterable[int], rgb: np.ndarray, audio: np.ndarray) -> bytes:
+    """The frame-level record of what `parse_sequence_example` gives, as YouTube-8M encodes it.
 
     rgb, audio: uint8 [n, width]
     """
-    packed = b"".join(map(_number, labels))
-    context = _entry("id", _field(1, _field(1, id.encode()))) + _entry("labels", _field(3, _field(1, packed)))
-    lists = b"".join(
-        _entry(feature, b"".join(_feature_of(row.tobytes()) for row in matrix))
-        for feature, matrix in (("rgb", rgb), ("audio", audio))
+    named = _map(
+        id=_feature_of(id.encode()).SerializeToString(),
+        labels=Feature(int64_list=Int64List(value=labels)).SerializeToString(),
     )
-    return _field(1, context) + _field(2, lists)
+    lists = _map(rgb=_frames(row.tobytes() for row in rgb), audio=_frames(row.tobytes() for row in audio))
+    return SequenceExample(context=named, feature_lists=lists).SerializeToString()
 
 
-def write(path, payloads):
+def write(path: str | Path, payloads: Iterable[bytes]) -> None:
     """A TFRecord file of the given records."""
     with open(path, "wb") as file:
         for payload in payloads:

@@ -9,19 +9,21 @@ names (old zoo v1.3 to v1.6; checked against files written by Paddle 1.8.5).
 import math
 import os
 import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
-from storage.files import replacing
 from utils.errors import WeightsError
+from utils.protobuf import DecodeError, messages
 
 BFLOAT16 = 22
 TYPES = {0: "|b1", 1: "<i2", 2: "<i4", 3: "<i8", 4: "<f2", 5: "<f4", 6: "<f8", 20: "|u1", 21: "|i1", BFLOAT16: "<u2"}
-CODES = {np.dtype(name): code for code, name in TYPES.items() if code != BFLOAT16}
 MAX_RANK = 9  # of Paddle's tensors
+(Description,) = messages("zoo.lodtensor", {"Description": {1: "int64 data_type", 2: "repeated int64 dims"}})
 
 
-def read_variable(path):
+def read_variable(path: str | Path) -> np.ndarray:
     """The array in a file that holds one record. Raises WeightsError, or OSError."""
     with open(path, "rb") as file:
         array = _read_record(file, path)
@@ -34,7 +36,7 @@ def read_variable(path):
     return array
 
 
-def read_combined(path, shapes, optional=()):
+def read_combined(path: str | Path, shapes: Mapping[str, tuple], optional: Iterable[str] = ()) -> dict[str, np.ndarray]:
     """{name: array} of a combined file.
 
     shapes: {name: shape} of everything its writer may have stored; `optional` names may be absent, all together.
@@ -67,36 +69,7 @@ def read_combined(path, shapes, optional=()):
     return dict(zip(fitting, records, strict=True))
 
 
-def write_directory(path, arrays):
-    """Write {name: array} as one file per variable into the new or empty folder `path`. Raises WeightsError."""
-    strange = [
-        name for name in arrays if not name or name in (".", "..") or os.path.basename(name) != name or "\0" in name
-    ]
-    if strange:
-        raise WeightsError(f"'{strange[0]}' cannot be the name of a file in '{path}'")
-    records = {name: (_header(name, array), array) for name, array in arrays.items()}
-    try:
-        with replacing(path) as folder:
-            folder.mkdir()
-            for name, record in records.items():
-                with open(folder / name, "wb") as file:
-                    _write_record(file, *record)
-    except OSError as error:
-        raise WeightsError(f"'{path}' cannot be written: {error}") from error
-
-
-def write_combined(path, arrays):
-    """Write {name: array} as one combined file, sorted by name. Raises WeightsError."""
-    records = [(_header(name, arrays[name]), arrays[name]) for name in sorted(arrays, key=str.encode)]
-    try:
-        with replacing(path) as beside, open(beside, "wb") as file:
-            for record in records:
-                _write_record(file, *record)
-    except OSError as error:
-        raise WeightsError(f"'{path}' cannot be written: {error}") from error
-
-
-def widen_bfloat16(bits):
+def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
     """uint16 bit patterns of bfloat16 -> the same numbers in float32, exactly."""
     return (bits.astype("<u4") << 16).view("<f4")
 
@@ -143,52 +116,9 @@ def _check_left(file, count, path, purpose=""):
 
 
 def _description(data, path):
-    """(data type, shape) of the protobuf: only varint fields 1 and 2 occur."""
-    code, shape, position = None, [], 0
-    while position < len(data):
-        key = data[position]
-        value, position = _varint(data, position + 1, path)
-        if key == 0x08:
-            code = value
-        elif key == 0x10:
-            shape.append(value - (1 << 64) if value >> 63 else value)
-        else:
-            raise WeightsError(f"'{path}': a tensor description with the unknown key {key}")
-    return code, shape
-
-
-def _varint(data, position, path):
-    value = 0
-    for shift in range(0, 70, 7):
-        if position == len(data):
-            break
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise WeightsError(f"'{path}': a tensor description that does not end")
-
-
-def _header(name, array):
-    dtype = array.dtype.newbyteorder("<")
-    if dtype not in CODES:
-        raise WeightsError(
-            f"'{name}': arrays of type {array.dtype} have no place in this format; "
-            f"it takes {', '.join(str(known) for known in CODES)}"
-        )
-    description = b"\x08" + _as_varint(CODES[dtype]) + b"".join(b"\x10" + _as_varint(size) for size in array.shape)
-    return struct.pack("<IQIi", 0, 0, 0, len(description)) + description
-
-
-def _as_varint(value):
-    data = bytearray()
-    while value >= 0x80:
-        data.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(data) + bytes([value])
-
-
-def _write_record(file, header, array):
-    file.write(header)
-    file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    """(data type, shape) of an encoded Description; the type is None where there is none."""
+    try:
+        found = Description.FromString(data)
+    except DecodeError as error:
+        raise WeightsError(f"'{path}': a damaged tensor description") from error
+    return found.data_type if found.HasField("data_type") else None, list(found.dims)

@@ -198,11 +198,6 @@ def test_damaged_messages_are_data_errors_and_nothing_else():
             parse_sequence_example(bytes(broken))
         except DataError:
             pass
-    for broken, reason in (
-        (b"\xff" * 11 + b"\x00", "number does not end"),
-        (b"\x0a", "number does not end"),
-        (b"\x0f", "unknown wire type '7'"),
-        (b"\x0a\x05ab", "a field of 5 bytes where 2 are left"),
-    ):
-        with pytest.raises(DataError, match=reason):
+    for broken in (b"\xff" * 11 + b"\x00", b"\x0a", b"\x0f", b"\x0a\x05ab"):
+        with pytest.raises(DataError, match="a damaged protobuf message"):
             parse_sequence_example(broken)

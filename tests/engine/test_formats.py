@@ -11,8 +11,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from engine.weights import formats, lodtensor
-from support import goldens
+from engine.weights import formats
+from support import goldens, lodtensors
 from utils.errors import WeightsError
 
 ARRAYS = {
@@ -36,9 +36,9 @@ def equal(found, wanted=ARRAYS):
 def write(folder, form):
     path = folder / form
     if form == "folder":
-        lodtensor.write_directory(path, ARRAYS)
+        lodtensors.write_directory(path, ARRAYS)
     elif form == "combined":
-        lodtensor.write_combined(path, ARRAYS)
+        lodtensors.write_combined(path, ARRAYS)
     else:
         formats.save(path, ARRAYS)
     return path
@@ -83,7 +83,7 @@ def test_a_prefix_is_completed(tmp_path):
 
 def test_a_folder_skips_what_is_no_tensor_and_says_so(tmp_path):
     folder = write(tmp_path, "folder")
-    lodtensor.write_combined(folder / "learning_rate", {"learning_rate": np.ones(1, np.float32)})
+    lodtensors.write_combined(folder / "learning_rate", {"learning_rate": np.ones(1, np.float32)})
     (folder / "README").write_text("Weights of 2018.")
     (folder / "__model__").write_bytes(b"\x0a\x02ab")
     (folder / ".DS_Store").write_bytes(b"\0\0\0\1")
@@ -98,7 +98,7 @@ def test_a_folder_around_one_file(tmp_path):
     formats.save(folder / "x.pdopt", {"velocity": np.zeros(3)})
     arrays, skipped = formats.read(folder)
     assert equal(arrays) and skipped == ["x.pdopt"]
-    lodtensor.write_combined(tmp_path / "inference" / "__params__", ARRAYS)
+    lodtensors.write_combined(tmp_path / "inference" / "__params__", ARRAYS)
     assert equal(formats.read(tmp_path / "inference", SHAPES).arrays)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.weights import formats, lodtensor
-from support import goldens
+from support import goldens, lodtensors
 from utils.errors import WeightsError
 
 SAMPLES = goldens.FULL / "fluid_checkpoints"  # five variables of StNet: a directory, a combined file, a pickle
@@ -53,8 +53,8 @@ def test_real_files_hold_the_rule_in_all_three_forms():
 @real
 def test_writing_gives_the_bytes_of_the_real_files(tmp_path):
     arrays = formats.read(SAMPLES / "fluid_save.pdparams").arrays
-    lodtensor.write_combined(tmp_path / "combined", arrays)
-    lodtensor.write_directory(tmp_path / "folder", arrays)
+    lodtensors.write_combined(tmp_path / "combined", arrays)
+    lodtensors.write_directory(tmp_path / "folder", arrays)
     assert (tmp_path / "combined").read_bytes() == (SAMPLES / "save_vars_combined").read_bytes()
     folders = [
         {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -64,27 +64,27 @@ def test_writing_gives_the_bytes_of_the_real_files(tmp_path):
 
 
 def test_a_known_record(tmp_path):
-    lodtensor.write_combined(tmp_path / "vector", {"v": np.zeros(5, np.float32)})
+    lodtensors.write_combined(tmp_path / "vector", {"v": np.zeros(5, np.float32)})
     assert (tmp_path / "vector").read_bytes() == bytes.fromhex(
         "00000000 0000000000000000 00000000 04000000 08051005"
     ) + b"\0" * 20
 
 
 def test_combined_files_are_sorted_by_name_in_byte_order(tmp_path):
-    lodtensor.write_combined(tmp_path / "all", ARRAYS)
+    lodtensors.write_combined(tmp_path / "all", ARRAYS)
     assert equal(lodtensor.read_combined(tmp_path / "all", SHAPES), {name: ARRAYS[name] for name in sorted(ARRAYS)})
 
 
 def test_big_endian_and_strided_arrays_are_written_as_what_they_mean(tmp_path):
     array = np.arange(6, dtype=">f4").reshape(2, 3).T
-    lodtensor.write_directory(tmp_path / "d", {"a": array})
+    lodtensors.write_directory(tmp_path / "d", {"a": array})
     assert lodtensor.read_variable(tmp_path / "d" / "a").tolist() == array.tolist()
 
 
 def test_an_optional_tensor_may_be_absent(tmp_path):
     without = {name: array for name, array in ARRAYS.items() if name != "half"}
-    lodtensor.write_combined(tmp_path / "with", ARRAYS)
-    lodtensor.write_combined(tmp_path / "without", without)
+    lodtensors.write_combined(tmp_path / "with", ARRAYS)
+    lodtensors.write_combined(tmp_path / "without", without)
     assert set(lodtensor.read_combined(tmp_path / "with", SHAPES, optional=["half"])) == set(ARRAYS)
     assert set(lodtensor.read_combined(tmp_path / "without", SHAPES, optional=["half"])) == set(without)
     with pytest.raises(WeightsError, match="a combined file of 5 tensors, the model has 6"):
@@ -92,7 +92,9 @@ def test_an_optional_tensor_may_be_absent(tmp_path):
 
 
 def test_a_combined_file_of_another_class_count_is_read_as_it_is(tmp_path):
-    lodtensor.write_combined(tmp_path / "ten", {"fc.w": np.ones((4, 10)), "fc.b": np.ones(10), "conv": np.ones((2, 3))})
+    lodtensors.write_combined(
+        tmp_path / "ten", {"fc.w": np.ones((4, 10)), "fc.b": np.ones(10), "conv": np.ones((2, 3))}
+    )
     found = lodtensor.read_combined(tmp_path / "ten", {"fc.w": (4, 400), "fc.b": (400,), "conv": (2, 3)})
     assert {name: array.shape for name, array in found.items()} == {"conv": (2, 3), "fc.b": (10,), "fc.w": (4, 10)}
 
@@ -106,7 +108,9 @@ def test_a_combined_file_of_another_class_count_is_read_as_it_is(tmp_path):
     ],
 )
 def test_a_combined_file_of_another_model_is_refused(tmp_path, shapes):
-    lodtensor.write_combined(tmp_path / "ten", {"fc.w": np.ones((4, 10)), "fc.b": np.ones(10), "conv": np.ones((2, 3))})
+    lodtensors.write_combined(
+        tmp_path / "ten", {"fc.w": np.ones((4, 10)), "fc.b": np.ones(10), "conv": np.ones((2, 3))}
+    )
     with pytest.raises(WeightsError, match="combined file of another model or version: the tensor in the place of '"):
         lodtensor.read_combined(tmp_path / "ten", shapes)
 
@@ -137,8 +141,8 @@ def test_levels_of_detail_are_stepped_over_and_bfloat16_is_widened(tmp_path):
         (record(lod=struct.pack("<QQ", 1, 1 << 62)), "cut short: 4611686018427387904 bytes wanted, "),
         (b"\0" * 64, "unknown data type None"),
         (b"\0" * 16 + struct.pack("<i", -1), "description of -1 bytes"),
-        (b"\0" * 16 + struct.pack("<i", 2) + b"\x08\xff", "description that does not end"),
-        (b"\0" * 16 + struct.pack("<i", 2) + b"\x1a\x00", "unknown key 26"),
+        (b"\0" * 16 + struct.pack("<i", 2) + b"\x08\xff", "damaged tensor description"),
+        (b"\0" * 16 + struct.pack("<i", 2) + b"\x1a\x00", "unknown data type None"),
     ],
 )
 def test_lying_headers(tmp_path, data, reason):
@@ -147,19 +151,3 @@ def test_lying_headers(tmp_path, data, reason):
     (folder / "fc_0.w_0").write_bytes(data)
     with pytest.raises(WeightsError, match=f"fc_0.w_0': .*{reason}"):
         formats.read(folder, {"fc_0.w_0": (3,)})
-
-
-@pytest.mark.parametrize("name", ["", "..", "a/b", "/etc/x", "a\0b"])
-def test_names_that_are_no_file_names(tmp_path, name):
-    with pytest.raises(WeightsError, match="cannot be the name of a file"):
-        lodtensor.write_directory(tmp_path / "d", {name: np.zeros(1)})
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_writing_leaves_all_or_nothing(tmp_path):
-    with pytest.raises(WeightsError, match="'b': arrays of type complex64 have no place"):
-        lodtensor.write_combined(tmp_path / "c", {"a": np.zeros(1), "b": np.zeros(1, np.complex64)})
-    lodtensor.write_directory(tmp_path / "d", {"a": np.zeros(1)})
-    with pytest.raises(WeightsError, match="d' cannot be written"):
-        lodtensor.write_directory(tmp_path / "d", {"b": np.zeros(1)})
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "d"]

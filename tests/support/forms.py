@@ -5,7 +5,8 @@ import zlib
 
 import numpy as np
 
-from engine.weights import formats, lodtensor
+from engine.weights import formats
+from support import lodtensors
 
 FORMS = ("directory", "combined", ".pdparams", ".npz", ".safetensors", ".tar.gz")
 
@@ -22,11 +23,11 @@ def write(folder, form, arrays):
     """The path of `arrays` in a form of FORMS."""
     path = folder / f"weights{form if form.startswith('.') else ''}"
     if form == "directory":
-        lodtensor.write_directory(path, arrays)
+        lodtensors.write_directory(path, arrays)
     elif form == "combined":
-        lodtensor.write_combined(path, arrays)
+        lodtensors.write_combined(path, arrays)
     elif form == ".tar.gz":
-        lodtensor.write_directory(folder / "packed", arrays)
+        lodtensors.write_directory(folder / "packed", arrays)
         with tarfile.open(path, "w:gz", compresslevel=1) as archive:
             archive.add(folder / "packed", "released")
     else:
