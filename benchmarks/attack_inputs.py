@@ -59,7 +59,7 @@ def read_bad_samples(path: Path) -> None:
     (path.parent / "bad_samples.csv").write_bytes(path.read_bytes())
     loader = Loader(Names(), 1)
     loader.reject(0, "no good")
-    bad_samples.write(path.parent, "train", loader)
+    bad_samples.write(path.parent, "train", loader, "TSN")
 
 
 def read_eigenvalues(path: Path) -> None:

@@ -9,14 +9,15 @@ import numpy as np
 
 from datareader.loader import Loader, too_many_bad
 from engine.distributed.group import Group
-from storage import addresses
+from storage import addresses, locks
 from storage.files import replacing
 from storage.tables import read_csv, write_csv
 from utils.errors import ConfigError, DataError, RemoteError
 
 log = logging.getLogger("zoo")
 
-COLUMNS = ["list", "sample", "reason"]
+COLUMNS = ["list", "sample", "reason", "model"]
+PATIENCE = 10.0  # seconds to wait while another run writes into the same list
 
 
 def merge(group: Group, loader: Loader) -> None:
@@ -43,18 +44,21 @@ def merge(group: Group, loader: Loader) -> None:
         raise too_many_bad(loader)
 
 
-def write(folder: str | os.PathLike, mode: str, loader: Loader) -> None:
-    """Write them to <folder>/bad_samples.csv. The rows of this mode replace its earlier ones.
+def write(folder: str | os.PathLike, mode: str, loader: Loader, model: str) -> None:
+    """Write them to <folder>/bad_samples.csv. The rows of this mode and model replace its earlier ones.
 
-    A list that cannot be written is a warning: no training ends because of it.
+    Several models may be trained in one folder at the same time: each waits for the other. A list that cannot be
+    written is a warning: no training ends because of it.
     """
     if not loader.bad:
         return
     path, dataset = addresses.join(folder, "bad_samples.csv"), loader.dataset
-    rows = [[mode, dataset.name(index), reason] for index, reason in sorted(loader.bad.items())]
+    rows = [[mode, dataset.name(index), reason, model] for index, reason in sorted(loader.bad.items())]
     try:
-        earlier = [row for row in _earlier(path) if row[0] != mode]
-        write_csv(path, COLUMNS, [*earlier, *rows])
+        with locks.locked(folder, "bad_samples", patience=PATIENCE):
+            # Rows of earlier versions name no model.
+            earlier = [row for row in _earlier(path) if row[0] != mode or row[3] not in (model, "")]
+            write_csv(path, COLUMNS, [*earlier, *rows])
     except (OSError, ConfigError, RemoteError, DataError) as error:
         log.warning("%d of %d %s samples cannot be read", len(loader.bad), len(dataset), mode)
         log.warning("'%s' cannot be written: %s; make room there, or see the log", path, error)

@@ -99,7 +99,7 @@ class Validation:
 
     def __init__(self, model_class, config, device: Device, new_metric, save_dir, group: Group, log_interval=0):
         model = model_class(config, "valid", group.world)
-        self.reader = model.data
+        self.reader, self.model_name = model.data, model.name
         self.data = READERS[self.reader].from_config(config, "valid")
         self.section, self.device, self.graph = config.VALID, device, Graph(model)
         self.new_metric, self.save_dir, self.group = new_metric, save_dir, group
@@ -129,7 +129,7 @@ class Validation:
             result = self.group.broadcast_object(metric.result() if self.group.is_main else None)
         finally:
             if self.group.is_main:
-                bad_samples.write(self.save_dir, "valid", loader)
+                bad_samples.write(self.save_dir, "valid", loader, self.model_name)
         log.info(
             "[TEST] Finish%s\tscored %d of %d in %.1f s",
             metric.line(result, final=True),

@@ -224,7 +224,7 @@ class Trainer:
         self.history.append({**self.meter.result(self.epoch), "step": (self.epoch + 1) * len(self.loader)})
         self.epoch, self.batch = self.epoch + 1, 0
         if self.group.is_main:
-            bad_samples.write(self.save_dir, "train", self.loader)
+            bad_samples.write(self.save_dir, "train", self.loader, self.model.name)
 
     def _require_finite(self, what, value):
         if not np.isfinite(value):

@@ -21,9 +21,8 @@ from utils.errors import DataError
 Tensor = paddle.Tensor
 Arrays = dict[str, np.ndarray]
 Shapes = dict[str, tuple[int, ...]]
-ReadArray = Callable[
-    [str, str, str], np.ndarray
-]  # (config key, path, hint for the error message) -> the array in a .npy file
+# (config key, path, hint for the error message) -> the array in a .npy file, None where there is no such file
+ReadArray = Callable[[str, str, str], np.ndarray | None]
 
 
 class Model:

@@ -198,22 +198,19 @@ class NEXTVLAD(FeatureModel):
         path, size = self.settings.eigen_file, self.settings.video_feature_size
         if path is None or path.lower() == "none":
             return {"eigen_param": np.ones(size, np.float32)}
-        if path.lower() == "auto":
-            return {"eigen_param": self._usual_eigenvalues(read)}
-        return {"eigen_param": eigen_scale(read("MODEL.eigen_file", path, EIGEN_HINT), size, path)}
-
-    def _usual_eigenvalues(self, read: ReadArray) -> np.ndarray:
-        """Those of the usual file, else ones, which a line explains."""
-        size = self.settings.video_feature_size
-        try:
-            return eigen_scale(read("MODEL.eigen_file", EIGENVALUES, EIGEN_HINT), size, EIGENVALUES)
-        except ConfigError:
-            log.warning(
-                "no eigenvalues in '%s': features are used whitened, as YouTube-8M publishes them, in training and in "
-                "test alike; only weights of the first zoo that hold no eigen_param need that file",
-                EIGENVALUES,
-            )
-            return np.ones(size, np.float32)
+        usual = path.lower() == "auto"
+        path = EIGENVALUES if usual else path
+        values = read("MODEL.eigen_file", path, EIGEN_HINT)
+        if values is not None:
+            return {"eigen_param": eigen_scale(values, size, path)}
+        if not usual:
+            raise ConfigError(f"MODEL.eigen_file '{path}' does not exist; {EIGEN_HINT}")
+        log.warning(
+            "no file '%s' of eigenvalues: features are used whitened, as YouTube-8M publishes them, in training and in "
+            "test alike; only weights of the first zoo that hold no eigen_param need that file",
+            EIGENVALUES,
+        )
+        return {"eigen_param": np.ones(size, np.float32)}
 
     def prepare(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Dequantise, and undo the whitening of rgb, whose offset is 2 (old zoo v1.5)."""

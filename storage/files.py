@@ -3,21 +3,19 @@
 import contextlib
 import ctypes
 import errno
-import glob
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from storage import addresses
+from storage.partial import ASIDE, own_folder, sweep
 from utils.errors import ConfigError
 
-__all__ = ["not_a_file", "parse_json", "replacing", "replacing_folder", "set_aside", "sync", "writable_folder"]
+__all__ = ["not_a_file", "parse_json", "replacing", "replacing_folder", "sync", "writable_folder"]
 
 
-ASIDE = "earlier"  # name of a replaced folder inside the temporary one
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h and fs.h
 
 
@@ -77,7 +75,7 @@ def write_file(path: str | Path, write: Callable[[IO], object], mode: str = "w")
 def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
     """Give a path to write a file or folder at; it takes the name `path` when the block ends without an error.
 
-    The path lies in a new folder beside `path` that is only ours: nobody can guess it, or put a link there. A file
+    The path lies in a new folder beside `path` that is only ours (storage/partial.py). A file
     named `path` is replaced, a folder only if it is empty. A file for an address is uploaded. `durable`: the file is
     on the disk before it takes its name, so that a power cut leaves the old or the new one. Raises OSError,
     RemoteError.
@@ -90,9 +88,8 @@ def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
         target.unlink()
         return
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name[:60]}.", dir=target.parent) as folder:
-        beside = Path(folder) / target.name
+    with own_folder(target) as folder:
+        beside = folder / target.name
         yield beside
         if durable:
             sync(beside)
@@ -106,25 +103,18 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     """`replacing` for a folder of this machine, which may hold files already: old and new change places in one step.
 
     Where the system cannot do that in one step, the old folder is moved away just before the new one takes its name;
-    `set_aside` finds it if the process is killed in between. Raises OSError.
+    `partial.kept_aside` finds it if the process is killed in between. Raises OSError.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name[:60]}.", dir=target.parent) as folder:
-        beside = Path(folder) / "new"
+    with own_folder(target) as folder:
+        beside = folder / "new"
         yield beside
-        if target.exists():
-            if _exchange(beside, target):
-                return
-            os.replace(target, Path(folder) / ASIDE)
-        os.replace(beside, target)
-
-
-def set_aside(path: Path) -> Path | None:
-    """Where the former content of a folder is, if a process was killed just while it was replaced; else None."""
-    if path.exists() or not path.parent.is_dir():
-        return None
-    return next(path.parent.glob(f".{glob.escape(path.name[:60])}.*/{ASIDE}"), None)
+        there = target.exists()
+        if not (there and _exchange(beside, target)):
+            if there:
+                os.replace(target, folder / ASIDE)
+            os.replace(beside, target)
+    sweep(target.parent)
 
 
 def _exchange(one, other):

@@ -5,6 +5,7 @@ import datetime
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,18 +19,19 @@ except ImportError:  # Windows: nothing is locked there
 
 __all__ = ["locked", "require_unlocked"]
 
+PAUSE = 0.05  # seconds between two tries to get a lock
 LONGEST = 300  # characters of a holder's description that are read
 
 
 @contextlib.contextmanager
-def locked(folder: str | Path, name: str, wanted: bool = True) -> Iterator[None]:
-    """Hold the lock `.<name>.lock` of a folder inside the block, if `wanted`.
+def locked(folder: str | Path, name: str, wanted: bool = True, patience: float = 0.0) -> Iterator[None]:
+    """Hold the lock `.<name>.lock` of a folder inside the block, if `wanted`; wait up to `patience` seconds for it.
 
     Creates the folder. An address is not locked. The system releases the lock when its process ends in any way, so it
     is never stale; after `kill -9` the file remains and is used again. Raises ConfigError, naming the holder, if
     another process has the lock.
     """
-    handle = _acquire(folder, name) if wanted else None
+    handle = _acquire(folder, name, patience) if wanted else None
     try:
         yield
     finally:
@@ -50,12 +52,13 @@ def _path(folder, name):
     return Path(folder) / f".{name}.lock"
 
 
-def _acquire(folder, name):
+def _acquire(folder, name, patience):
     """A handle that holds the lock, or None where files cannot be locked."""
     if fcntl is None or addresses.is_remote(folder):
         return None
     path = _path(folder, name)
     path.parent.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + patience
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
@@ -63,6 +66,9 @@ def _acquire(folder, name):
         except BlockingIOError:
             holder = os.read(handle, LONGEST).decode("utf-8", "replace").strip() or "another process"
             os.close(handle)
+            if time.monotonic() < end:
+                time.sleep(PAUSE)
+                continue
             raise ConfigError(
                 f"'{folder}' is being written to by {holder}; wait until it ends, or name another --save_dir"
             ) from None

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from storage.files import not_a_file, parse_json, set_aside
+from storage.files import not_a_file, parse_json
+from storage.partial import kept_aside
 from utils.errors import WeightsError
 
 FILE, VERSION = "export.json", 1
@@ -83,7 +84,7 @@ def read(folder):
             )
         sidecar = Sidecar.model_validate(content)
     except FileNotFoundError as error:
-        earlier = set_aside(Path(folder))
+        earlier = kept_aside(Path(folder))
         advice = "name a folder that export.py wrote"
         if earlier:
             advice = (

@@ -6,6 +6,7 @@ Three rules: `strict` (test, infer), `finetune` (another class count re-initiali
 
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from tokenize import TokenError
 
 import numpy as np
@@ -79,7 +80,12 @@ def constants(model):
 
 
 def _read_array(key, path, hint):
-    """The array in the .npy file `path`, the value of config key `key`. Raises ConfigError."""
+    """The array in the .npy file `path`, the value of config key `key`; None where there is no file.
+
+    Raises ConfigError.
+    """
+    if not addresses.is_remote(path) and not Path(path).exists():
+        return None
     try:
         with addresses.reading(path) as file:
             with open(file, "rb") as opened:

@@ -2,6 +2,8 @@
 
 import csv
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -22,10 +24,10 @@ class Named:
         return self.names[index]
 
 
-def write(folder, mode="train", name="a.mp4", reason="no good"):
+def write(folder, mode="train", name="a.mp4", reason="no good", model="TSN"):
     loader = Loader(Named(name, "b.mp4", "c.mp4"), 1)
     loader.reject(0, reason)
-    bad_samples.write(folder, mode, loader)
+    bad_samples.write(folder, mode, loader, model)
 
 
 def rows(folder):
@@ -37,7 +39,26 @@ def test_rows_of_a_mode_replace_its_earlier_ones(tmp_path):
     write(tmp_path, "train", reason="first")
     write(tmp_path, "valid")
     write(tmp_path, "train", reason="second")
-    assert sorted(rows(tmp_path)) == [["train", "a.mp4", "second"], ["valid", "a.mp4", "no good"]]
+    write(tmp_path, "train", model="STNET")
+    assert sorted(rows(tmp_path)) == [
+        ["train", "a.mp4", "no good", "STNET"],
+        ["train", "a.mp4", "second", "TSN"],
+        ["valid", "a.mp4", "no good", "TSN"],
+    ]
+
+
+def test_an_earlier_list_without_models_is_replaced(tmp_path):
+    (tmp_path / "bad_samples.csv").write_text("list,sample,reason\ntrain,a.mp4,old\nvalid,b.mp4,old\n")
+    write(tmp_path)
+    assert rows(tmp_path) == [["valid", "b.mp4", "old", ""], ["train", "a.mp4", "no good", "TSN"]]
+
+
+def test_models_trained_in_one_folder_lose_no_rows(tmp_path):
+    """Each read the list and wrote it anew, without the rows that another wrote meanwhile."""
+    names = [f"MODEL{i}" for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: [write(tmp_path, model=name) for _ in range(5)], names))
+    assert sorted(row[3] for row in rows(tmp_path)) == names and os.listdir(tmp_path) == ["bad_samples.csv"]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +70,7 @@ def test_an_earlier_list_that_cannot_be_read_is_kept_aside(tmp_path, content, ca
     logging.getLogger("zoo").addHandler(caplog.handler)
     write(tmp_path)
     logging.getLogger("zoo").removeHandler(caplog.handler)
-    assert rows(tmp_path) == [["train", "a.mp4", "no good"]] and "is kept as" in caplog.text
+    assert rows(tmp_path) == [["train", "a.mp4", "no good", "TSN"]] and "is kept as" in caplog.text
     assert (tmp_path / "bad_samples_unreadable.csv").read_bytes() == content
 
 

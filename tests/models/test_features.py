@@ -1,5 +1,7 @@
 """YouTube-8M models without their networks: old configs, schedules, losses, decays, eigenvalues, ready inputs."""
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -220,6 +222,18 @@ def test_eigenvalues(tmp_path):
     for name, words in (("missing", "none for features"), ("short", "1000, 1"), ("negative", "negative")):
         with pytest.raises(ConfigError, match=f"{name}.npy' .*{words}"):
             weights.constants(nextvlad_with(tmp_path / f"{name}.npy"))
+
+
+def test_a_damaged_usual_file_of_eigenvalues_is_not_a_missing_one(tmp_path, monkeypatch, caplog):
+    """The log said that there was none, and features were used whitened."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging.getLogger("zoo"), "propagate", True)
+    assert set(weights.constants(nextvlad_with("auto"))["eigen_param"]) == {1.0} and "no file" in caplog.text
+    usual = tmp_path / "dataset" / "youtube8m" / "yt8m_pca" / "eigenvals.npy"
+    usual.parent.mkdir(parents=True)
+    usual.write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match="eigenvals.npy' cannot be read .not a .npy file"):
+        weights.constants(nextvlad_with("auto"))
 
 
 def test_odd_files_of_eigenvalues_are_refused(tmp_path):

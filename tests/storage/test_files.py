@@ -1,10 +1,15 @@
 """Files are replaced as a whole or not at all, under temporary names that no other process can use."""
 
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from storage.files import replacing
+from storage.partial import sweep
+from support.goldens import ROOT
 from support.s3 import s3  # noqa: F401  (fixture)
 
 
@@ -44,6 +49,34 @@ def test_two_writers_of_one_name_do_not_meet(tmp_path):
         one.write_text("one")
         other.write_text("other")
     assert (tmp_path / "result").read_text() == "one" and os.listdir(tmp_path) == ["result"]
+
+
+KILLED = """
+import os, signal, sys
+from storage.files import replacing
+with replacing(sys.argv[1]) as beside:
+    beside.write_text("half")
+    if sys.argv[2] == "wait":
+        print("ready", flush=True)
+        sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    """It stayed for good."""
+    words = [sys.executable, "-c", KILLED, tmp_path / "result"]
+    assert subprocess.run([*words, "now"], cwd=ROOT).returncode == -signal.SIGKILL
+    (dead,) = tmp_path.iterdir()
+    with subprocess.Popen([*words, "wait"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as living:
+        living.stdout.readline()
+        (own,) = set(tmp_path.iterdir()) - {dead}
+        (tmp_path / ".result.settings").mkdir()
+        sweep(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([own, tmp_path / ".result.settings"])
+    (tmp_path / ".result.settings").rmdir()
+    sweep(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_address_gets_the_whole_file(s3):  # noqa: F811

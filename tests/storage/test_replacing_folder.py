@@ -2,7 +2,8 @@
 
 import pytest
 
-from storage.files import replacing_folder, set_aside
+from storage.files import replacing_folder
+from storage.partial import kept_aside, sweep
 
 
 def write(folder, text):
@@ -19,7 +20,7 @@ def test_old_and_new_change_places(name, tmp_path):
             assert not target.exists() or (target / "file").read_text() == "one"
         assert (target / "file").read_text() == text
         assert [path.name for path in target.parent.iterdir()] == [name]
-    assert set_aside(target) is None
+    assert kept_aside(target) is None
 
 
 def test_an_error_leaves_the_old_one(tmp_path):
@@ -32,9 +33,12 @@ def test_an_error_leaves_the_old_one(tmp_path):
 
 
 def test_what_an_interrupted_replacement_set_aside_is_found(tmp_path):
-    (tmp_path / ".model.x1y2").mkdir()
-    write(tmp_path / ".model.x1y2" / "earlier", "one")
-    assert set_aside(tmp_path / "model") == tmp_path / ".model.x1y2" / "earlier"
-    write(tmp_path / "model", "two")
-    assert set_aside(tmp_path / "model") is None
-    assert set_aside(tmp_path / "no folder" / "model") is None
+    """It stays while it is the only copy."""
+    (tmp_path / ".model.x1y2z3w4.part").mkdir()
+    write(tmp_path / ".model.x1y2z3w4.part" / "earlier", "one")
+    sweep(tmp_path)
+    assert kept_aside(tmp_path / "model") == tmp_path / ".model.x1y2z3w4.part" / "earlier"
+    with replacing_folder(tmp_path / "model") as beside:
+        write(beside, "two")
+    assert list(tmp_path.iterdir()) == [tmp_path / "model"]
+    assert kept_aside(tmp_path / "no folder" / "model") is None
