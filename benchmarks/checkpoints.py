@@ -59,9 +59,10 @@ def sealed(folder, parameters, accumulators):
         raise ValueError("not finite")
     files.save(folder / "x_epoch0", parameters, accumulators, STATE)
     files.link(folder / "x_epoch0", folder / "x_latest")
-    files.link(folder / "x_epoch0", folder / "x_best", STATE)
-    files.rewrite(folder / "x_epoch0", STATE)
-    files.rewrite(folder / "x_latest", STATE)
+    scored = {**STATE, "batch": 1}
+    files.link(folder / "x_epoch0", folder / "x_best", scored)
+    files.rewrite(folder / "x_epoch0", scored, twin=folder / "x_best")
+    files.rewrite(folder / "x_latest", scored, twin=folder / "x_epoch0")
 
 
 def main():

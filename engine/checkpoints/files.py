@@ -89,9 +89,19 @@ def link(source: Prefix, prefix: Prefix, state: dict | None = None) -> None:
     def make(token, folder):
         for ending in FILES:
             _link_or_copy(_located(Path(source), ending, before), folder / f"{prefix.name}{ending}")
-        parts.write(folder / f"{prefix.name}.json", seal.text_of(state, token, before["crc32"]))
+        text = seal.text_of(state, token, before["crc32"])
+        _write_json(folder / f"{prefix.name}.json", text, source)
 
-    _write(prefix, make)
+    _write(prefix, make, before.get("save"))
+
+
+def _write_json(path, text, twin=None):
+    """Write the JSON of a checkpoint, as a link to that of `twin` where this says the same: a link costs no fsync."""
+    other = None if twin is None else _at(twin, ".json")
+    if other and other.is_file() and other.read_bytes() == text:
+        _link_or_copy(other, path)
+    else:
+        parts.write(path, text)
 
 
 def _link_or_copy(source, target):
@@ -102,12 +112,15 @@ def _link_or_copy(source, target):
         sync(target)
 
 
-def rewrite(prefix: Prefix, state: dict) -> None:
-    """Give a checkpoint another state, with the values it has. Raises CheckpointError."""
+def rewrite(prefix: Prefix, state: dict, twin: Prefix | None = None) -> None:
+    """Give a checkpoint another state, with the values it has. Raises CheckpointError.
+
+    twin: another name of the same checkpoint, whose JSON is linked if it has that state already
+    """
     before = _require_state(prefix)
     text = seal.text_of(state, before.get("save", ""), before["crc32"])
     if not addresses.is_remote(prefix):
-        _write(Path(prefix), lambda token, folder: parts.write(folder / f"{Path(prefix).name}.json", text))
+        _write(Path(prefix), lambda token, folder: _write_json(folder / f"{Path(prefix).name}.json", text, twin))
         return
     staged = Path(f"{addresses.staging(prefix)}.json")
     try:
@@ -119,10 +132,10 @@ def rewrite(prefix: Prefix, state: dict) -> None:
         raise CheckpointError(f"checkpoint '{prefix}' was not updated: {error}") from error
 
 
-def _write(prefix, make: Callable[[str, Path], object]):
+def _write(prefix, make: Callable[[str, Path], object], token: str | None = None):
     """Let `make(token, folder)` write the files of a checkpoint, then make them those of `prefix`."""
     try:
-        with parts.staged(prefix) as (token, folder):
+        with parts.staged(prefix, token) as (token, folder):
             make(token, folder)
             try:
                 parts.move_in(prefix, folder)

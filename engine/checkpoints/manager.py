@@ -101,8 +101,8 @@ class CheckpointManager:
                 files.link(epoch, self.prefix("best"), state)
                 best = state["best"]
                 log.info("saved '%s', the best so far: %s %.5g", self.prefix("best"), best["key"], best["value"])
-            files.rewrite(epoch, state)
-            files.rewrite(self.prefix("latest"), state)
+            files.rewrite(epoch, state, twin=self.prefix("best"))
+            files.rewrite(self.prefix("latest"), state, twin=epoch)
         self.group.wait()
 
     @contextlib.contextmanager

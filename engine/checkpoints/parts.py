@@ -35,12 +35,13 @@ def _folder(prefix, token):
 
 
 @contextlib.contextmanager
-def staged(prefix: Path) -> Iterator[tuple[str, Path]]:
+def staged(prefix: Path, token: str | None = None) -> Iterator[tuple[str, Path]]:
     """Make the folder of a save: (its token, its path).
 
+    token: that of the save whose files get another name; a new one by default
     It is removed when the block ends with an error. Raises OSError.
     """
-    token = secrets.token_hex(8)
+    token = token or secrets.token_hex(8)
     folder = _folder(prefix, token)
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir()  # fails if it exists, so nothing that another put there is followed
@@ -83,7 +84,7 @@ def _finish(prefix, folder):
         part = folder / f"{Path(prefix).name}{ending}"
         if part.exists():
             os.replace(part, _at(prefix, ending))
-    folder.rmdir()
+    shutil.rmtree(folder)
 
 
 def candidates(prefix: Path, ending: str, state: dict) -> list[Path]:
