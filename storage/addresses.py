@@ -19,8 +19,8 @@ from storage.remote import objects
 from utils.errors import ConfigError, ObjectError, RemoteError
 
 __all__ = [
-    "check_writable", "copy", "exists", "files", "in_bucket", "is_remote", "join", "local", "parent", "publish",
-    "reading", "remove", "staging", "suffix",
+    "check_writable", "copy", "exists", "files", "forget", "in_bucket", "is_remote", "join", "local", "parent",
+    "publish", "reading", "remove", "staging", "suffix",
 ]  # fmt: skip
 
 Anywhere = str | Path  # a path, or an address as text
@@ -119,6 +119,11 @@ def staging(address: str) -> Path:
     """Where a file is written before it is uploaded to an address; it stays there if that fails."""
     parts = urllib.parse.urlsplit(address)
     return cache.folder() / "outgoing" / parts.scheme / parts.netloc / parts.path.lstrip("/")
+
+
+def forget(path: Anywhere) -> None:
+    """Ask anew what is at an address, since somebody else may have written to it."""
+    cache.forget(str(path))
 
 
 def publish(file: str | Path, address: str) -> None:

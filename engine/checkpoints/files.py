@@ -3,13 +3,14 @@
 The JSON seals all three (engine/checkpoints/seal.py) and is what switches from an old checkpoint to a new one of its
 name (engine/checkpoints/parts.py). Whoever reads a checkpoint checks the seal.
 
-A prefix may be an address. The checkpoint is then written in the cache's folder `outgoing` and uploaded. The JSON of
-an older one of that name is removed first and the new one comes last, so what is there is whole or is no checkpoint.
+A prefix may be an address (engine/checkpoints/remote.py). The checkpoint is then written in the cache's folder
+`outgoing` and uploaded.
 """
 
 import errno
 import os
 import pickle
+import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.checkpoints import parts, seal
+from engine.checkpoints import parts, remote, seal
 from engine.checkpoints.parts import ENDINGS, FILES
 from storage import addresses
 from storage.files import sync
@@ -54,9 +55,11 @@ def save(prefix: Prefix, parameters: Arrays, accumulators: Arrays, state: dict) 
     if addresses.is_remote(prefix):
         staged = addresses.staging(prefix)
         save(staged, parameters, accumulators, state)
-        _replace_remote(
+        remote.switch(
             prefix,
-            lambda ending: addresses.publish(_at(staged, ending), _at(prefix, ending)),
+            state_of(staged)["save"],
+            lambda ending, address: addresses.publish(_at(staged, ending), address),
+            _at(staged, ".json").read_bytes(),
             f"; the whole checkpoint is kept on this machine: --resume '{staged}'",
         )
         remove(staged)
@@ -80,15 +83,19 @@ def link(source: Prefix, prefix: Prefix, state: dict | None = None) -> None:
     before = _require_state(source)
     state = state or before
     if addresses.is_remote(prefix):
-        consolation = f"; '{source}' is whole"
-        _replace_remote(prefix, lambda ending: addresses.copy(_at(source, ending), _at(prefix, ending)), consolation)
-        rewrite(prefix, state)
+        token = before.get("save") or secrets.token_hex(8)
+        remote.switch(
+            prefix,
+            token,
+            lambda ending, address: addresses.copy(located(source, ending), address),
+            seal.text_of(state, token, before["crc32"]),
+        )
         return
     prefix = Path(prefix)
 
     def make(token, folder):
         for ending in FILES:
-            _link_or_copy(_located(Path(source), ending, before), folder / f"{prefix.name}{ending}")
+            _link_or_copy(_located(source, ending, before), folder / f"{prefix.name}{ending}")
         text = seal.text_of(state, token, before["crc32"])
         _write_json(folder / f"{prefix.name}.json", text, source)
 
@@ -122,13 +129,9 @@ def rewrite(prefix: Prefix, state: dict, twin: Prefix | None = None) -> None:
     if not addresses.is_remote(prefix):
         _write(Path(prefix), lambda token, folder: _write_json(folder / f"{Path(prefix).name}.json", text, twin))
         return
-    staged = Path(f"{addresses.staging(prefix)}.json")
     try:
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_bytes(text)
-        addresses.publish(staged, _at(prefix, ".json"))
-        staged.unlink()
-    except (OSError, RemoteError) as error:
+        remote.put_json(prefix, text)
+    except (OSError, ObjectError, RemoteError) as error:
         raise CheckpointError(f"checkpoint '{prefix}' was not updated: {error}") from error
 
 
@@ -151,37 +154,31 @@ def _write(prefix, make: Callable[[str, Path], object], token: str | None = None
     raise moved
 
 
-def _replace_remote(prefix, make, consolation):
-    """Make the three files at an address."""
-    try:
-        addresses.remove(_at(prefix, ".json"))
-        for ending in ENDINGS:
-            make(ending)
-    except (ObjectError, RemoteError) as error:
-        raise CheckpointError(f"checkpoint '{prefix}' was not written: {error}{consolation}") from error
-
-
 def remove(prefix: Prefix) -> None:
     """Remove a checkpoint, its JSON first: without it the rest is none. Raises CheckpointError."""
     try:
+        if addresses.is_remote(prefix):
+            remote.remove(prefix)
+            return
         for ending in reversed(ENDINGS):
-            if addresses.is_remote(prefix):
-                addresses.remove(_at(prefix, ending))
-            else:
-                _at(prefix, ending).unlink(missing_ok=True)
+            _at(prefix, ending).unlink(missing_ok=True)
     except (ObjectError, RemoteError, OSError) as error:
         raise CheckpointError(f"checkpoint '{prefix}' was not removed: {error}") from error
 
 
 def located(prefix: Prefix, ending: str) -> Prefix:
     """Where a file of a checkpoint is now. Raises CheckpointError."""
+    return _located(prefix, ending, _require_state(prefix))
+
+
+def _places(prefix, ending, state):
     if addresses.is_remote(prefix):
-        return _at(prefix, ending)
-    return _located(Path(prefix), ending, _require_state(prefix))
+        return remote.places(prefix, ending, state)
+    return parts.candidates(Path(prefix), ending, state)
 
 
 def _located(prefix, ending, state):
-    found = parts.candidates(prefix, ending, state)
+    found = _places(prefix, ending, state)
     if not found:
         raise CheckpointError(f"checkpoint file '{_at(prefix, ending)}' is missing; take another checkpoint")
     return found[-1] if "save" in state else found[0]
@@ -234,6 +231,8 @@ def _read(prefix, endings: Sequence[str]):
         try:
             return [_content(prefix, ending, state) for ending in endings], state
         except CheckpointError:
+            for ending in ENDINGS:
+                addresses.forget(_at(prefix, ending))
             if repr(state_of(prefix)) == repr(state):
                 raise
     raise CheckpointError(f"checkpoint '{prefix}' is replaced again and again while it is read; try once more")
@@ -241,9 +240,8 @@ def _read(prefix, endings: Sequence[str]):
 
 def _content(prefix, ending, state):
     path = _at(prefix, ending)
-    places = [path] if addresses.is_remote(prefix) else parts.candidates(Path(prefix), ending, state)
     try:
-        for place in places or [path]:
+        for place in _places(prefix, ending, state) or [path]:
             with addresses.reading(place) as file:
                 data = file.read_bytes()
             if zlib.crc32(data) == state["crc32"].get(ending):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.checkpoints import files, parts, seal
+from engine.checkpoints import files, parts, remote, seal
 from engine.checkpoints.resume import METER
 from engine.distributed.group import Group
 from engine.graph.step import Stepper
@@ -64,8 +64,9 @@ class CheckpointManager:
     def writing(self) -> Iterator[None]:
         """Hold the folder's lock, and finish or remove what a training that died left there. Raises ConfigError."""
         with locks.locked(self.folder, f"{self.model}_train", wanted=self.group.is_main):
-            if self.group.is_main and not addresses.is_remote(self.folder):
-                parts.settle(Path(self.folder), self.model)
+            if self.group.is_main:
+                settle = remote.settle if addresses.is_remote(self.folder) else parts.settle
+                settle(self.folder, self.model)
             yield
 
     def save_latest(self, state: dict, meter: dict[str, np.ndarray]) -> None:

@@ -10,7 +10,8 @@ import yaml
 
 from dataset.youtube8m import synthetic
 from engine.checkpoints import files as checkpoint
-from storage import addresses
+from engine.checkpoints import remote
+from storage import addresses, cache
 from support import drivers, tiny
 from support.s3 import s3  # noqa: F401  (fixture)
 from utils.config import reading as config
@@ -284,6 +285,9 @@ STATE = {
 }
 
 
+CHECKPOINT = [f"TINYNET_latest{ending}" for ending in (".json", ".pdopt", ".pdparams")]
+
+
 def test_an_upload_that_fails_loses_nothing(bucket):
     bucket.stop()
     with pytest.raises(
@@ -294,24 +298,45 @@ def test_an_upload_that_fails_loses_nothing(bucket):
     assert checkpoint.load(kept)[0]["w"].tolist() == [1, 1, 1]
 
 
-def test_an_upload_that_stops_half_way_leaves_no_checkpoint(bucket, tmp_path):
-    """Not one made of two."""
+def saved(prefix, value):
+    checkpoint.save(prefix, {"w": np.full(3, value, np.float32)}, {"v": np.full(3, value, np.float32)}, STATE)
+
+
+@pytest.mark.parametrize("failing", [".pdparams", ".pdopt"])
+def test_an_upload_that_stops_half_way_leaves_the_earlier_checkpoint(bucket, tmp_path, failing):
+    """It was lost, and its parameters, or the new ones, were taken for weights: resuming began a fine-tune."""
     prefix = bucket.url("run/TINYNET_latest")
-    checkpoint.save(prefix, {"w": np.ones(3, np.float32)}, {}, STATE)
-    assert checkpoint.load(prefix)[0]["w"].tolist() == [1, 1, 1]
-    checkpoint.save(tmp_path / "new", {"w": np.zeros(3, np.float32)}, {}, STATE)
+    saved(prefix, 1)
+    saved(tmp_path / "new", 2)
 
-    def upload(ending):
-        if ending == ".pdopt":
+    def upload(ending, address):
+        if ending == failing:
             raise RemoteError("gone")
-        addresses.publish(f"{tmp_path / 'new'}{ending}", f"{prefix}{ending}")
+        addresses.publish(f"{tmp_path / 'new'}{ending}", address)
 
-    with pytest.raises(CheckpointError, match="TINYNET_latest' was not written: gone; here"):
-        checkpoint._replace_remote(prefix, upload, "; here")
-    assert checkpoint.state_of(prefix) is None and bucket.names("run") == [
-        "TINYNET_latest.pdopt",
-        "TINYNET_latest.pdparams",
-    ]
+    token, text = checkpoint.state_of(tmp_path / "new")["save"], (tmp_path / "new.json").read_bytes()
+    with pytest.raises(CheckpointError, match="TINYNET_latest' was not written: gone; an earlier .* is intact; here"):
+        remote.switch(prefix, token, upload, text, "; here")
+    assert checkpoint.load(prefix)[0]["w"].tolist() == [1, 1, 1]
+    remote.settle(bucket.url("run"), "TINYNET")
+    assert bucket.names("run") == CHECKPOINT
+
+
+def test_a_death_just_after_the_switch_leaves_the_new_checkpoint(bucket, tmp_path):
+    prefix = bucket.url("run/TINYNET_latest")
+    saved(prefix, 1)
+    saved(tmp_path / "TINYNET_latest", 2)
+    token = checkpoint.state_of(tmp_path / "TINYNET_latest")["save"]
+    for ending, folder in ((".pdparams", f"run/.TINYNET_latest.{token}"), (".pdopt", "run"), (".json", "run")):
+        bucket.put((tmp_path / f"TINYNET_latest{ending}").read_bytes(), f"{folder}/TINYNET_latest{ending}")
+    cache.forget()
+    assert checkpoint.load(prefix)[0]["w"].tolist() == [2, 2, 2]
+    remote.settle(bucket.url("run"), "TINYNET")
+    assert bucket.names("run") == CHECKPOINT and checkpoint.load(prefix)[0]["w"].tolist() == [2, 2, 2]
+    checkpoint.link(prefix, bucket.url("run/TINYNET_best"), {**STATE, "epoch": 4})
+    checkpoint.remove(prefix)
+    parameters, _, state = checkpoint.load(bucket.url("run/TINYNET_best"))
+    assert parameters["w"].tolist() == [2, 2, 2] and state["epoch"] == 4 and len(bucket.names("run")) == 3
 
 
 @pytest.mark.parametrize(
