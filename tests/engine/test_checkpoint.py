@@ -14,18 +14,9 @@ import pytest
 
 from engine.checkpoints import files as checkpoint
 from engine.checkpoints import finding, parts
+from support import saving
+from support.saving import STATE
 from utils.errors import CheckpointError
-
-STATE = {
-    "epoch": 3,
-    "batch": 0,
-    "seed": 7,
-    "steps_per_epoch": 2,
-    "best": None,
-    "history": [],
-    "class_names": ["a", "ü"],
-    "config": {"TRAIN": {"batch_size": 4}},
-}
 
 
 def write(prefix, value=1.0, **state):
@@ -303,7 +294,7 @@ def test_an_unfinished_first_latest_leaves_the_epoch_to_resume_from(tmp_path):
 
 
 def writer_that_dies(folder, calls):
-    """Saves, links and rewrites in a child process that dies before call number `calls` that changes or opens a name.
+    """Saves an epoch in a child process that dies before call number `calls` that changes or opens a name.
 
     Returns whether it came to its end.
     """
@@ -321,12 +312,7 @@ def writer_that_dies(folder, calls):
 
     sys.addaudithook(die)
     try:
-        values = {"w": np.full((2, 3), 2.0, np.float32)}
-        state = {**STATE, "epoch": 4}
-        checkpoint.save(folder / "TSN_epoch4", values, {"v": values["w"]}, state)
-        checkpoint.link(folder / "TSN_epoch4", folder / "TSN_latest")
-        checkpoint.link(folder / "TSN_epoch4", folder / "TSN_best", {**state, "batch": 1})
-        checkpoint.rewrite(folder / "TSN_latest", {**state, "batch": 1})
+        saving.epoch(folder)
         os._exit(0)
     finally:
         os._exit(1)
@@ -336,24 +322,9 @@ def test_death_at_any_call_leaves_whole_checkpoints(tmp_path):
     """The writer dies before its first, second, third ... call that changes names or opens a file."""
     for calls in range(200):
         folder = tmp_path / str(calls)
-        folder.mkdir()
-        write(folder / "TSN_latest", value=1.0)
-        checkpoint.link(folder / "TSN_latest", folder / "TSN_best")
+        saving.earlier(folder)
         ended = writer_that_dies(folder, calls)
-        for name in ("latest", "best"):
-            parameters, accumulators, state = checkpoint.load(folder / f"TSN_{name}")
-            new = state["epoch"] == 4
-            assert parameters["w"][0, 0] == 1.0 + new and list(accumulators) == ["v" if new else "w_velocity_0"]
-        if (folder / "TSN_epoch4.json").exists():
-            assert checkpoint.load(folder / "TSN_epoch4")[0]["w"][0, 0] == 2.0
-        loaded = [checkpoint.load(folder / f"TSN_{name}")[2] for name in ("latest", "best")]
-        parts.settle(folder, "TSN")
-        assert loaded == [checkpoint.load(folder / f"TSN_{name}")[2] for name in ("latest", "best")]
-        assert not [path.name for path in folder.iterdir() if path.name.startswith(".") or path.suffix == ".new"]
-        for name in ("latest", "best"):  # other programs find the same values at the plain name
-            with open(folder / f"TSN_{name}.pdparams", "rb") as file:
-                np.testing.assert_array_equal(pickle.load(file)["w"], checkpoint.load(folder / f"TSN_{name}")[0]["w"])
-        shutil.rmtree(folder)
+        found = saving.settled(folder)
         if ended:
             break
-    assert 20 < calls < 199
+    assert calls > 20 and found == {"epoch3": 3, "epoch4": 4, "latest": 4, "best": 4}

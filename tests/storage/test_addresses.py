@@ -133,6 +133,29 @@ def test_many_readers_of_a_cache_that_is_too_small(web, monkeypatch):
     assert sum(path.stat().st_size for path in cached()) <= 10_000
 
 
+@pytest.mark.parametrize("part", ["head", "headers", "body"])
+def test_a_bucket_that_drips_is_given_up(s3, web, monkeypatch, part):  # noqa: F811
+    web.files["bucket/w"], web.drip[part], web.head = bytes(100_000), 0.02, True
+    monkeypatch.setenv("AWS_ENDPOINT_URL", web.url("").rstrip("/"))
+    for name, value in (("TRIES", "1"), ("STALL", "0.5"), ("MIN_KBS", "1000")):
+        monkeypatch.setenv(f"ZOO_REMOTE_{name}", value)
+    objects.filesystem.cache_clear()
+    with (
+        pytest.raises(RemoteError, match=r"no answer within 1 s \(ZOO_REMOTE_MIN_KBS\)"),
+        addresses.reading("s3://bucket/w"),
+    ):
+        pass
+
+
+def test_a_web_server_that_drips_before_the_download_is_given_up(web, monkeypatch):
+    """The question for an object's size was asked in the main thread, without end."""
+    web.files["w"], web.drip["head"], web.head = bytes(100_000), 0.02, True
+    monkeypatch.setenv("ZOO_REMOTE_TRIES", "1")
+    monkeypatch.setenv("ZOO_REMOTE_STALL", "0.5")
+    with pytest.raises(RemoteError, match=r"slower than 1 kB/s for 0.5 s"), addresses.reading(web.url("w")):
+        pass
+
+
 def test_an_object_that_changed_is_fetched_by_the_next_run(s3):  # noqa: F811
     s3.put(b"old", "list")
     assert size_of(s3.url("list")) == 3

@@ -13,7 +13,7 @@ class Server(http.server.ThreadingHTTPServer):
     ranges: honour Range; tags: give ETags, by which If-Range knows a file again
     head: answer HEAD; length: give Content-Length to GET
     kind: Content-Type; moved: {path: address that it redirects to}
-    drip: seconds between the bytes of headers ("headers") or of the content ("body")
+    drip: seconds between the bytes of the headers of HEAD ("head") or GET ("headers"), or of the content ("body")
     """
 
     def __init__(self):
@@ -38,6 +38,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send_error(404)
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
+        if "head" in self.server.drip:
+            return self.trickle_headers("head")
         self.end_headers()
 
     def do_GET(self):
@@ -52,7 +54,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send_error(404)
         tag = f'"{hashlib.sha256(data).hexdigest()[:8]}"'
         known = self.headers.get("If-Range") in (None, tag)
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.ranges and known else 0
+        start = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted and server.ranges and known else 0
         if start and start >= len(data):
             return self.send_error(416)
         self.send_response(206 if start else 200)
@@ -65,12 +67,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if server.length:
             self.send_header("Content-Length", str(len(data) - start))
         if "headers" in server.drip:
-            return self.trickle(b"".join(self._headers_buffer) + b"X-Slow: " + b"x" * 10_000, server.drip["headers"])
+            return self.trickle_headers("headers")
         self.end_headers()
         data = data[start:][: server.drop.pop(0) if server.drop else None]
         if "body" in server.drip:
             return self.trickle(data, server.drip["body"])
         self.wfile.write(data)
+
+    def trickle_headers(self, part):
+        self.trickle(b"".join(self._headers_buffer) + b"X-Slow: " + b"x" * 10_000, self.server.drip[part])
 
     def trickle(self, data, seconds):
         """Write one byte at a time, until the other side has had enough."""

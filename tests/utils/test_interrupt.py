@@ -33,17 +33,19 @@ from utils import cli
 
 def main(argv):
     import engine.graph.compat  # Paddle, whose import takes SIGTERM over
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), int(argv[0]))
     signal.pause()
 
-cli.run(main, [])
+cli.run(main, sys.argv[1:])
 """
 
 
-def test_sigterm_is_one_sentence_and_not_a_dump_of_paddle():
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 128 + signal.SIGTERM
-    assert done.stderr.splitlines()[-1] == "stopped by SIGTERM; only files logged above were written"
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_is_one_sentence_and_not_a_dump_of_paddle(number):
+    words = [sys.executable, "-c", PROGRAM, str(int(number))]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 128 + number
+    assert done.stderr.splitlines()[-1] == f"stopped by {number.name}; only files logged above were written"
     assert "FatalError" not in done.stdout + done.stderr
 
 
