@@ -81,7 +81,7 @@ def check(
 
 
 def _wrong_label(label: int | None, num_classes: int | None) -> str:
-    """What is wrong with a label; an empty string if nothing is."""
+    """The problem with a label; an empty string if there is none."""
     if label is None:
         return "no label; expected `path label`"
     if label < 0 or (num_classes is not None and label >= num_classes):

@@ -17,7 +17,7 @@ POLL_SECONDS = 1.0
 
 
 class Source(Protocol):
-    """What an epoch needs of its loader (datareader/loader.py)."""
+    """What an epoch needs from its loader (datareader/loader.py)."""
 
     dataset: Any
     batch_size: int
@@ -193,7 +193,7 @@ class Epoch:
         return int(self.order[task.position % len(self.order)])
 
     def _unreadable(self, task: Task, error: Exception) -> None:
-        """What follows from an error of `dataset.read`. Raises RemoteError in training."""
+        """Handle an error of `dataset.read`. Raises RemoteError in training."""
         with task.lock:
             alive = task.alive
         if isinstance(error, RemoteError):

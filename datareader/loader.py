@@ -1,4 +1,4 @@
-"""Batches in order from worker threads: bounded in bytes, repeatable, and with no way to hang.
+"""Ordered batches from worker threads: bounded in bytes, repeatable, never hanging.
 
     order(seed, epoch) -> tasks (batch, row, position) -> threads: dataset.read -> rows of a batch buffer -> batches
 
@@ -32,7 +32,7 @@ class Batch:
 
 
 class Dataset(Protocol):
-    """What a loader reads from."""
+    """The interface of a dataset, as the loader uses it."""
 
     def __len__(self) -> int: ...
 
@@ -43,13 +43,13 @@ class Dataset(Protocol):
         """Room for `count` samples."""
 
     def feed(self, buffer: object, labels: Sequence) -> dict[str, np.ndarray]:
-        """What the graph is fed."""
+        """Arrays for the graph's inputs."""
 
     def shuffled(self, rng: np.random.Generator) -> np.ndarray:
         """Indices in the order of an epoch."""
 
     def name(self, index: int) -> str:
-        """What messages call a sample."""
+        """Name of a sample in messages."""
 
 
 class Loader:
@@ -149,7 +149,7 @@ class Loader:
 
 
 def too_many_bad(loader: Loader) -> DataError:
-    """The error for an epoch that is mostly unreadable, with the first reasons."""
+    """The error for an epoch in which most samples are unreadable, with the first reasons."""
     reasons = "; ".join(list(loader.bad.values())[:3])
     return DataError(
         f"{len(loader.bad)} of {len(loader.dataset)} training samples cannot be read, more than half: {reasons}; ..."

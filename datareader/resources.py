@@ -1,4 +1,4 @@
-"""What to do when the machine, not the file, is the reason that a file cannot be opened."""
+"""Handling files that cannot be opened because of the machine, not the file."""
 
 import errno
 import time

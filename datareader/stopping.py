@@ -1,4 +1,4 @@
-"""How reader threads end: soon after they are told to, and before the interpreter does.
+"""Ending reader threads: soon after a request, and before the interpreter ends.
 
 A thread that still decodes while the interpreter shuts down makes the process abort (SIGABRT) after its work is done.
 """
@@ -19,7 +19,7 @@ _live: weakref.WeakSet = weakref.WeakSet()
 
 
 class Stopped(Exception):
-    """Raised in a reader thread whose results are no longer needed."""
+    """Raised in a reader thread when its results are no longer needed."""
 
 
 def work_for(event: threading.Event) -> None:
@@ -28,7 +28,7 @@ def work_for(event: threading.Event) -> None:
 
 
 def check_stopped() -> None:
-    """To be called often by what may take long. Raises Stopped in a reader thread that was told to end."""
+    """To be called often by long operations. Raises Stopped in a reader thread that was told to end."""
     event = getattr(_current, "event", None)
     if event is not None and event.is_set():
         raise Stopped

@@ -1,4 +1,4 @@
-"""What `dataset/check.py` found, in words: problems, clips per class, one paragraph."""
+"""The findings of `dataset/check.py` as text: problems, clips per class, a summary."""
 
 from collections import Counter, defaultdict
 

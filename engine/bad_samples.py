@@ -1,4 +1,4 @@
-"""Samples that cannot be read: known to all processes of a training, and listed for people."""
+"""Samples that cannot be read: shared by all processes of a training, and written to a list."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What a training run knows of its epoch: scores so far, and where the time of a step goes."""
+"""The state of an epoch: scores so far, and the time spent on data and on computing."""
 
 import datetime
 import logging
@@ -135,7 +135,7 @@ class Meter:
         return {**place, "learning_rate": self.rate, **scores, **times}
 
     def _announce_end(self, remaining):
-        """Say once, after ten steps, when the training will be done."""
+        """Log once, after ten steps, when the training is expected to end."""
         if self.announced or self.times.steps < SETTLED:
             return
         self.announced = True

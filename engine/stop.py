@@ -45,7 +45,7 @@ class StopSignal:
         return self._agreed if self.group.world > 1 else self.requested
 
     def set_agreed(self, agreed: bool) -> None:
-        """Store what all processes have told one another within a step."""
+        """Store the answer that all processes agreed on within a step."""
         self._agreed = agreed
 
     def agree(self) -> bool:

@@ -95,8 +95,7 @@ class Trainer:
             )
         elif patience:
             raise ConfigError(
-                f"--patience '{patience}' watches the validation score: set VALID.filelist and a "
-                "--valid_interval above 0"
+                f"--patience '{patience}' needs validation scores: set VALID.filelist and a --valid_interval above 0"
             )
         pieces = config.TRAIN.accumulate_steps
         self.graph = Graph(self.model, training=True, group=self.group, pieces=pieces, amp=amp, use_gpu=use_gpu)
@@ -263,7 +262,7 @@ class Trainer:
     # ---- checkpoints
 
     def state(self) -> dict:
-        """What a checkpoint's JSON says of this training."""
+        """The state of this training for a checkpoint's JSON."""
         return {
             "model": self.model.name,
             "epoch": self.epoch,

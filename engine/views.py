@@ -24,9 +24,9 @@ def probabilities(run, feed, section):
 
 
 def finite(scores: np.ndarray) -> np.ndarray:
-    """The scores themselves.
+    """Return `scores` unchanged.
 
-    Raises WeightsError where one is not a finite number: huge weights, though finite, overflow.
+    Raises WeightsError if one is not finite: huge but finite weights overflow.
     """
     if np.isfinite(scores).all():
         return scores

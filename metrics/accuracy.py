@@ -42,7 +42,7 @@ class Accuracy:
             self.correct[k] += int((found < k).sum())
 
     def state(self):
-        """What is kept, as {name: array}."""
+        """The state as {name: array}."""
         return {
             "count": np.array(self.count),
             "loss": np.array(self.loss),
@@ -50,7 +50,7 @@ class Accuracy:
         }
 
     def merge(self, states):
-        """Become the sum of several metrics' states."""
+        """Replace this state by the sum of several metrics' states."""
         self.count = int(sum(state["count"] for state in states))
         self.loss = float(sum(state["loss"] for state in states))
         self.correct = dict(zip(self.ks, sum(state["correct"] for state in states).tolist(), strict=True))

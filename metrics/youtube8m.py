@@ -15,7 +15,7 @@ from utils.errors import ConfigError, DataError
 def best_classes(probabilities, k):
     """Indices [B, k] of the k largest of [B, C], best first, equal scores by class index.
 
-    Which of several equal scores at the border is kept is open, as in the old zoo.
+    Which of several equal scores at the limit is kept is not defined, as in the old zoo.
     """
     top = np.sort(np.argpartition(probabilities, -k, axis=1)[:, -k:], axis=1)
     order = np.argsort(-np.take_along_axis(probabilities, top, axis=1), axis=1, kind="stable")
@@ -123,7 +123,7 @@ class YouTube8M:
         self.pools.append(tuple(part[order] for part in (scores, hits, classes)))
 
     def state(self):
-        """What is kept, as {name: array}."""
+        """The state as {name: array}."""
         scores, hits, classes = (
             [np.concatenate(parts) for parts in zip(*self.pools, strict=True)] if self.pools else [np.empty(0)] * 3
         )

@@ -27,10 +27,10 @@ class AttentionLSTMSection(FeatureListSection):
 
 
 class AttentionLSTMTrainSection(FeatureTrainSection):
-    decay_epochs: list[int] = Field([5], description="epochs of num_samples videos after which the rate falls")
+    decay_epochs: list[int] = Field([5], description="epochs (of num_samples videos each) after which the rate falls")
     decay_gamma: float = Field(0.1, gt=0, description="factor on the rate at each of decay_epochs")
     weight_decay: float = Field(0.0008, ge=0, description="L2 on everything but the biases of linear layers")
-    num_samples: int = Field(5000000, ge=1, description="videos in an epoch of decay_epochs, whatever the list holds")
+    num_samples: int = Field(5000000, ge=1, description="videos per epoch for decay_epochs, whatever the list's length")
 
 
 class AttentionLSTMConfig(FeatureConfig):

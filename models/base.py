@@ -47,16 +47,16 @@ class Model:
 
     @classmethod
     def in_backbone(cls, name: str) -> bool:
-        """Whether a pretrained image backbone provides the parameter `name`."""
+        """Whether a pretrained image backbone provides the parameter called `name`."""
         return bool(cls.not_in_backbone) and not any(part in name for part in cls.not_in_backbone)
 
     def tuning(self) -> Tuning:
-        """What is frozen, and what trains at a rate of its own."""
+        """Which parameters are frozen, and which have their own learning rate."""
         return Tuning()
 
     @classmethod
     def implied(cls, names: Collection[str]) -> dict[str, Any]:
-        """{key of MODEL: value} that the parameter names of weights decide."""
+        """{key of MODEL: value} that follow from the parameter names of weights."""
         return {}
 
     @property
@@ -74,7 +74,7 @@ class Model:
         return arrays
 
     def constants(self, read: ReadArray) -> Arrays:
-        """Values of parameters that come from files of the configuration; `read` gives the content of one."""
+        """{name: array} of parameters whose values come from files that the configuration names; `read` reads one."""
         return {}
 
     def translate_backbone(self, arrays: Arrays) -> Arrays:

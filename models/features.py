@@ -1,4 +1,4 @@
-"""What the YouTube-8M models share: frame features in, independent scores of many classes out.
+"""Shared by the YouTube-8M models: frame features in, independent scores of many classes out.
 
 Features are read as the uint8 they are stored in and dequantised in the graph. Videos of different length stand in one
 batch; `length` says how many frames are real. The padding may hold any numbers and must not change a result.

@@ -126,7 +126,8 @@ class I3DSection(ClipModelSection):
     seglen: int = Field(64, ge=1, le=10**4, description="frames per clip")
     num_layers: ClassVar[None] = None
     resize: Literal["4:3", "keep_ratio", "squash"] = Field(
-        "keep_ratio", description="keep_ratio, 4:3 as the zoo's older models, or squash: all of the frame, as a square"
+        "keep_ratio",
+        description="keep_ratio, 4:3 (as for the zoo's older models), or squash (the whole frame becomes a square)",
     )
     image_mean: list[float] = Field([0.5] * 3, min_length=3, max_length=3, description="RGB mean on a 0..1 scale")
     image_std: list[float] = Field([0.5] * 3, min_length=3, max_length=3, description="RGB deviation on a 0..1 scale")

@@ -33,7 +33,7 @@ EIGEN_HINT = (
 
 class NextvladSection(FeatureModelSection):
     video_feature_size: int = Field(1024, ge=1, description="dimensions of the image features")
-    audio_feature_size: int = Field(128, ge=1, description="dimensions of the sound features")
+    audio_feature_size: int = Field(128, ge=1, description="dimensions of the audio features")
     cluster_size: int = Field(128, ge=1, description="clusters of each feature")
     hidden_size: int = Field(2048, ge=1, description="width of the layer before the classifier")
     groups: int = Field(8, ge=1, description="groups that a widened frame is split into")
@@ -71,7 +71,7 @@ class NextvladTrainSection(FeatureTrainSection):
         0.8, gt=0, description="factor on the rate after every lr_boundary_examples videos"
     )
     lr_boundary_examples: int = Field(2000000, ge=1, description="videos between two falls of the rate")
-    max_iter: int = Field(700000, ge=1, description="step from which the rate falls no further")
+    max_iter: int = Field(700000, ge=1, description="step from which the rate stays constant")
     l2_penalty: float = Field(1e-5, ge=0, description="L2 on the classifier")
 
     @model_validator(mode="after")
@@ -166,7 +166,7 @@ def nextvlad(
 
 
 def eigen_scale(values: np.ndarray, size: int, path: str) -> np.ndarray:
-    """What undoes the whitening of the first `size` PCA components: sqrt(eigenvalue) + 1e-4, float32 [size].
+    """Factors that undo the whitening of the first `size` PCA components: sqrt(eigenvalue) + 1e-4, float32 [size].
 
     `values`: Google's eigenvals.npy, float32 [2048, 1], read from `path`. Raises ConfigError.
     """

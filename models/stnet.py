@@ -25,7 +25,8 @@ from utils.errors import WeightsError
 class StnetModelSection(ClipModelSection):
     renamed: ClassVar[dict] = {"class_num": "num_classes", "T": "seg_num", "N": "seglen"}  # MindSpore's
     edition: Literal["paddle", "mindspore"] = Field(
-        "paddle", description="whose StNet: paddle, or mindspore (denser, other pool edges); weights of either tell"
+        "paddle",
+        description="paddle, or mindspore (dense temporal convolutions, other padding); the weights' names tell",
     )
 
 

@@ -135,17 +135,18 @@ class TPNSection(ClipModelSection):
         8, ge=1, description="distance of a clip's frames, in frames of the video (old name: step)"
     )
     resize: Literal["4:3", "keep_ratio", "squash"] = Field(
-        "keep_ratio", description="keep_ratio, 4:3 as the zoo's older models, or squash: all of the frame, as a square"
+        "keep_ratio",
+        description="keep_ratio, 4:3 (as for the zoo's older models), or squash (the whole frame becomes a square)",
     )
     num_layers: Literal[50, 101] = Field(50, description="depth of the ResNet: 50 or 101")
     temporal_scales: list[int] = Field(
         [8, 8], min_length=2, max_length=2, description="temporal strides of stages 4 and 5"
     )
     flow: Literal["cascade", "parallel"] = Field(
-        "cascade", description="cascade as released weights were trained, or parallel"
+        "cascade", description="cascade (as for the released weights), or parallel"
     )
     aux_loss_weight: float = Field(
-        0.5, ge=0, description="weight of the loss on stage 4; that classifier exists in training only"
+        0.5, ge=0, description="weight of the loss of the classifier on stage 4, which exists in training only"
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout before both classifiers")
 
@@ -161,7 +162,7 @@ class TPNSection(ClipModelSection):
 
 class TPNTrainSection(ClipTrainSection):
     learning_rate_decay: float = Field(0.1, gt=0, description="factor on the rate at each of decay_epochs")
-    decay_epochs: list[int] = Field([27], description="epochs before which the rate falls")
+    decay_epochs: list[int] = Field([27], description="epochs at whose start the rate falls")
     gradient_clip_norm: float = Field(
         0.0, ge=0, description="bound of the gradients' global norm, before L2 is added; 0: none"
     )

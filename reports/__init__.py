@@ -1,4 +1,4 @@
-"""What people look at after a run. `REPORTS`: what test.py keeps and writes, by the reader family of the model."""
+"""Pictures, tables and pages of a run. `REPORTS`: what test.py collects and writes, by the model's reader family."""
 
 from reports.evaluation import Classification, MultiLabel
 

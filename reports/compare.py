@@ -28,7 +28,7 @@ CHANGES = 15  # classes shown that gained most, and that lost most
 
 @dataclass
 class Run:
-    """What the folder of a run holds; empty where a file is not there."""
+    """The files in the folder of a run; empty for a file that is missing."""
 
     name: str
     history: list = field(default_factory=list)
@@ -120,7 +120,7 @@ def _result(path):
 
 
 def mcnemar(first: Run, other: Run) -> dict | None:
-    """Is one of two runs more often right, on the clips that both were tested on? None where they share no clip."""
+    """McNemar's test of two runs on the clips that both were tested on. None if they share no clip."""
     shared = first.right.keys() & other.right.keys()
     if not shared:
         return None
@@ -182,7 +182,7 @@ def compare(runs: list[Run], folder: str | Path) -> list:
 
 
 def _ends(rows):
-    """Those that gained most, and those that lost most."""
+    """The classes that gained most, and those that lost most."""
     gained, lost = [row for row in rows if row[3] > 0], [row for row in rows[::-1] if row[3] < 0]
     return gained[:CHANGES], lost[:CHANGES]
 

@@ -1,4 +1,4 @@
-"""What is kept of an evaluation for people: predictions with names, and pictures of the worst mistakes."""
+"""Data collected during an evaluation for its page: predictions with names, and pictures of the worst mistakes."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Classification:
         }
 
     def merge(self, states: list[dict[str, np.ndarray]]) -> None:
-        """Become all that several processes keep (or one did, of an earlier run), in the order of the list."""
+        """Take over what several processes collected (or an earlier run did), in the order of the list."""
         states = [state for state in states if len(state["indices"])]
         self.columns, self.mistakes = {name: [] for name in self.columns}, []
         if not states:

@@ -1,4 +1,4 @@
-"""What a training leaves while it runs: a row an epoch, a line of values a log line, a picture after every validation.
+"""Files of a training while it runs: a row per epoch, the values of each log line, a picture after every validation.
 
     <MODEL>_results.csv   a row an epoch, written anew from the checkpoint's history: it has each epoch once, in order
     <MODEL>_log.jsonl     every log line as values, appended; a resumed run drops what lies after its checkpoint

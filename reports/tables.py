@@ -1,4 +1,4 @@
-"""Tables that a run leaves: CSV that spreadsheets cannot be tricked with, JSON, and small tables for the screen."""
+"""Tables of a run: CSV that is safe to open in spreadsheets, JSON, and small tables for the screen."""
 
 import json
 import pickle

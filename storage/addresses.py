@@ -1,4 +1,4 @@
-"""Files that may be elsewhere: `s3://`, `gs://` and `http(s)://` addresses wherever a path can stand.
+"""Files that may be remote: `s3://`, `gs://` and `http(s)://` addresses wherever a path can stand.
 
 with reading(path) as file:     a local file; of an address, its cached copy, kept from eviction inside the block
 join(folder, name)              a Path, or an address as text

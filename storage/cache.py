@@ -1,6 +1,6 @@
-"""Local copies of remote objects, in a folder of bounded size; and downloads to a place of one's own.
+"""Local copies of remote objects, in a folder of bounded size; and downloads to a chosen path.
 
-The folder (ZOO_CACHE, ~/.paddle/remote) holds up to ZOO_CACHE_GB (20) gigabytes, and what is in use. Each run asks
+The folder (ZOO_CACHE, ~/.paddle/remote) holds up to ZOO_CACHE_GB (20) gigabytes, plus files in use. Each run asks
 once for each object whether it has changed. Threads and processes that want the same object fetch it once. Least
 recently used files are evicted first.
 """
@@ -55,7 +55,7 @@ def facts(address: str) -> Facts:
 
 
 def forget(address: str | None = None) -> None:
-    """Ask anew for the facts of an address that was written to, or, without one, of all."""
+    """Forget the facts of an address that was written to; without one, of all addresses."""
     if address is None:
         _facts.clear()
     else:

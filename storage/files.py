@@ -1,4 +1,4 @@
-"""Writing files so that a name never stands for half a file; reading JSON that others wrote."""
+"""Writing files completely or not at all; reading JSON from untrusted sources."""
 
 import contextlib
 import ctypes
@@ -30,7 +30,9 @@ def writable_folder(path: str | Path, flag: str) -> None:
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{flag} '{path}' cannot be made a folder ({error.strerror}); name another one") from error
+        raise ConfigError(
+            f"{flag} '{path}' cannot be created as a folder ({error.strerror}); name another folder"
+        ) from error
     if not os.access(path, os.W_OK):
         raise ConfigError(f"{flag} '{path}' cannot be written to; name another folder, or change its permissions")
 

@@ -1,4 +1,4 @@
-"""CSV tables: the one writer, and its reader. Spreadsheets cannot be tricked with what is in them."""
+"""CSV tables: the only writer, and its reader. Cells that a spreadsheet would run as formulas are defused."""
 
 import csv
 import re

@@ -1,1 +1,1 @@
-"""What two or more rooms share: errors, configuration, logging, safe unpickling."""
+"""Shared by several rooms: errors, configuration, logging, safe unpickling."""

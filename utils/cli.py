@@ -1,4 +1,4 @@
-"""What the drivers share: flags in both spellings, messages for a wrong flag, one line per error, exit status 2."""
+"""Shared by the programs: flags in both spellings, messages for a wrong flag, one line per error, exit status 2."""
 
 import argparse
 import contextlib
@@ -99,7 +99,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--list_weights", action="store_true", help="show the released weights of --model_name, or of all, and exit"
     )
     parser.add_argument(
-        "--summary", action="store_true", help="show the model's parameters, multiply-adds and size, and leave"
+        "--summary", action="store_true", help="show the model's parameters, multiply-adds and size, and exit"
     )
     parser.add_argument("--batch_size", type=int, help="samples per step, instead of the config's")
     parser.add_argument(
@@ -134,7 +134,7 @@ def overrides(args: argparse.Namespace, *pairs: tuple) -> dict[str, Any]:
 
 
 def arguments(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """What a driver was given, logged as the first line of its log file as the old drivers did."""
+    """A program's arguments, as the first line of its log file; the old programs logged the same."""
     args = parser.parse_args(argv)
     log.debug("%s", args)
     return args
@@ -211,12 +211,12 @@ def _interruptible(main, argv):
 
 
 def _sentence(error):
-    """What went wrong and what to do, in one line."""
+    """One line: what went wrong and what to do."""
     if isinstance(error, ConfigError):
         return str(error)
     if isinstance(error, ZooError):
         return f"{type(error).__name__}: {error}"
-    advice = "see that there is room and permission"
+    advice = "check free space and permissions"
     if isinstance(error, MemoryError):
         advice = "lower the batch size or the size of frames"
     elif error.errno in (errno.EMFILE, errno.ENFILE):

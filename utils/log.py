@@ -1,4 +1,4 @@
-"""What the programs print: log lines, errors and the streams they go to.
+"""Log lines, errors and the streams they go to.
 
 Text from elsewhere (file names, class names, servers' answers) is shown, never obeyed: `for_screen` spells out control
 characters and hides the secrets in addresses. All log lines and all errors go through it.
@@ -99,7 +99,7 @@ class _Handler(logging.StreamHandler):
 
 
 class _OnScreen(logging.Formatter):
-    """Plain sentences; what is worse than information says so."""
+    """Plain sentences; warnings and errors start with their level."""
 
     def format(self, record):
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
@@ -128,7 +128,7 @@ class _Waiting(logging.Handler):
 
 
 def setup_log(verbose: bool = False) -> None:
-    """Messages on standard output, as plain sentences.
+    """Send log messages to standard output, as plain sentences.
 
     verbose: also those of level DEBUG, which else go only into the log file
     """

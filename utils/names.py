@@ -1,4 +1,4 @@
-"""Names of classes, clips and files come from others: how they are shown without being obeyed."""
+"""Showing names of classes, clips and files that come from others: control characters are displayed, not sent."""
 
 import unicodedata
 

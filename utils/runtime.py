@@ -41,7 +41,7 @@ def threads() -> int:
 
 
 def apply() -> None:
-    """Set what the environment leaves open: threads, MKL's code path, Paddle's notices, and the memory allocator."""
+    """Set what the environment does not: threads, MKL's code path, Paddle's notices, and the memory allocator."""
     defaults = {
         "OMP_NUM_THREADS": str(cores()),
         "MKL_DEBUG_CPU_TYPE": "5",  # Paddle's MKL takes a slow path on AMD otherwise; no effect on Intel

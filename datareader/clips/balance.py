@@ -1,4 +1,4 @@
-"""Weights of classes that a list holds unequally."""
+"""Weights of classes that are unequally frequent in a list."""
 
 import logging
 

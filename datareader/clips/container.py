@@ -1,7 +1,7 @@
 """Opening a video file within limits, and reading its packets.
 
 FFmpeg is given only formats that hold videos, only files whose headers claim no more than the limits allow, and it
-refuses larger frames. What goes wrong becomes a VideoError that says whether the file or the machine is at fault.
+refuses larger frames. Errors become a VideoError that says whether the file or the machine is at fault.
 """
 
 import errno
@@ -70,7 +70,7 @@ class OpenedClip:
         return found, True
 
     def frames(self, packets: list[av.Packet]) -> Iterator[av.VideoFrame]:
-        """Frames in the decoder's order, which is display order; packets that do not decode are passed over.
+        """Frames in the decoder's order, which is display order; packets that do not decode are skipped.
 
         Raises VideoError for frames that are larger than the limit.
         """
@@ -88,7 +88,7 @@ class OpenedClip:
 
 @contextmanager
 def open_clip(path: str | os.PathLike, limits: Limits) -> Iterator[OpenedClip]:
-    """A file or address, opened. What FFmpeg cannot do with it, then or later, becomes a VideoError."""
+    """Open a file or address. FFmpeg's errors inside the block become VideoErrors."""
     try:
         with addresses.reading(path) as file:
             try:
@@ -155,7 +155,7 @@ def header_seconds(stream: av.VideoStream) -> float | None:
 
 
 def _reading_problem(file: Path, error: Exception) -> str | None:
-    """Why the machine cannot read `file`; None if it can, so that the content must be at fault."""
+    """Why this machine cannot read `file`; None if it can, which means that the content is at fault."""
     if getattr(error, "errno", None) in MACHINE:
         return _machine(error)
     try:

@@ -1,4 +1,4 @@
-"""How much of a machine one clip may use, so that a few bytes cannot ask for gigabytes.
+"""Limits on the memory and time that one clip may use, so that a few bytes cannot ask for gigabytes.
 
 FFmpeg builds the index of an MP4 file from the numbers that its headers claim: 3 kB that claim 60 million samples cost
 4 GB, before any frame is decoded. `claimed_entries` reads those numbers first, without allocating for them. In other

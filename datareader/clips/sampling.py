@@ -1,4 +1,4 @@
-"""Which frames of a video a network sees. Pure functions of numbers; indices are wrapped by `frame_count`."""
+"""Choosing the frames that a network sees. Pure functions of numbers; indices wrap around at `frame_count`."""
 
 
 def segment_starts(frame_count, segments, length, rng=None, centre="clip"):

@@ -1,4 +1,4 @@
-"""Where a frame is cut, how it is scaled and coloured, on uint8 RGB. The normalisation is left to the graph."""
+"""Cropping, scaling and colour changes of uint8 RGB frames. Normalisation happens in the graph."""
 
 import math
 

@@ -31,7 +31,7 @@ PROGRESSIVE = {0, 1}  # AVFieldOrder: unknown, progressive; else a packet may be
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What `probe` finds out; codec and container by FFmpeg's names."""
+    """The result of `probe`; codec and container have FFmpeg's names."""
 
     frames: int  # that decode
     width: int  # pixels, upright

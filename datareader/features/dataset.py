@@ -119,7 +119,7 @@ class FeatureDataset:
         return np.concatenate([rng.permutation(np.concatenate(window)) for window in indices])
 
     def buffer(self, count: int) -> Videos:
-        """Room for `count` videos, each as long as the longest may be."""
+        """Buffers for `count` videos of the greatest length."""
         frames = self.frames or self.model.max_frames
         return Videos(
             {name: np.empty((count, frames, width), np.uint8) for name, width in self.model.features.items()},
@@ -171,7 +171,7 @@ class FeatureDataset:
         return labels
 
     def _frames(self, count: int, epoch: int, index: int) -> slice | list[int]:
-        """Which of a video's `count` frames the network sees, in its order."""
+        """Indices of the frames that the network sees, of a video of `count` frames."""
         if self.frames is None:
             return slice(self.model.max_frames)
         rng = np.random.default_rng([self.seed, epoch, index]) if self.training else None

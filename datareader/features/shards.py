@@ -29,7 +29,7 @@ Value = TypeVar("Value")
 
 
 def open_shard(path: str | os.PathLike, outlines: "LRUCache[list]") -> "Shard":
-    """The shard at `path`, its kind told by content. `outlines`: an LRUCache of `pickled_videos`. Raises DataError."""
+    """The shard at `path`; its content tells the kind. `outlines`: a cache of `pickled_videos`. Raises DataError."""
     try:
         with addresses.reading(path) as copy:
             if not copy.is_file():  # opening a pipe would wait for ever
@@ -107,7 +107,7 @@ class PickleShard:
 
 
 class BrokenShard:
-    """Stands for a file that cannot be read, as one video that cannot be read."""
+    """Represents an unreadable file as one unreadable video."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -165,7 +165,7 @@ class _Entry:
 
 
 def _text(value: object) -> str:
-    """A key or an id as text that is safe to print and store."""
+    """A key or an id as text that can be printed and stored."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else shown(value, LONGEST_ID)
 
 

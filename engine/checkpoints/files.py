@@ -235,7 +235,7 @@ def _read(prefix, endings: Sequence[str]):
                 addresses.forget(_at(prefix, ending))
             if repr(state_of(prefix)) == repr(state):
                 raise
-    raise CheckpointError(f"checkpoint '{prefix}' is replaced again and again while it is read; try once more")
+    raise CheckpointError(f"checkpoint '{prefix}' is being replaced continuously; try again")
 
 
 def _content(prefix, ending, state):

@@ -1,4 +1,4 @@
-"""Which checkpoint a path means, in any spelling."""
+"""Finding the checkpoint that a path means."""
 
 import logging
 import os

@@ -21,7 +21,7 @@ METER = "meter@"  # before the names of a meter's arrays, which lie among those 
 
 
 class Resumed(NamedTuple):
-    """What a checkpoint holds besides the values that `resume` has set in the device."""
+    """The content of a checkpoint besides the values that `resume` has set in the device."""
 
     prefix: str
     state: dict
@@ -103,12 +103,12 @@ def _resume_weights(path, model, device, graph):
         return None, report
     device.set(old.accumulators)
     log.info(
-        "'%s' is of the old zoo: took %d of %d tensors of the optimizer, and epoch %d %s",
+        "'%s' is a checkpoint of the old zoo: took %d of %d tensors of the optimizer, and epoch %d %s",
         path,
         len(old.accumulators),
         len(wanted),
         old.epoch or 0,
-        "because its name tells none" if old.epoch is None else "from its name",
+        "because its name has no epoch" if old.epoch is None else "from its name",
     )
     return Resumed(path, {"epoch": old.epoch or 0, "batch": 0, "best": None, "history": []}, {}), report
 

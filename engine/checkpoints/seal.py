@@ -1,4 +1,4 @@
-"""The JSON of a checkpoint: what it says, its checksums, and whether it is what was written.
+"""The JSON of a checkpoint: its content, its checksums, and the check of both.
 
 Format 2: {"format", what Trainer.state returns, "save": names the folder that its files were written in, "crc32": of
 the files by ending, "seal": crc32 of the text before it}. Format 1, of earlier versions, has neither "save" nor
@@ -45,7 +45,7 @@ def _sealed(data):
 
 
 def require_savable(state: dict) -> None:
-    """Raise ConfigError where JSON cannot hold a state, before hours are spent on what could not be saved."""
+    """Raise ConfigError for a state that JSON cannot hold, before hours of training that could not be saved."""
     try:
         json.dumps(state, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -89,7 +89,7 @@ def parse(data: bytes, path) -> dict | None:
 
 def _altered(path, key):
     return (
-        f"checkpoint '{path}': '{key}' is missing or not what was written there; take another checkpoint, or go on "
+        f"checkpoint '{path}': '{key}' is missing or has an invalid value; take another checkpoint, or go on "
         "from the .pdparams alone without that file"
     )
 

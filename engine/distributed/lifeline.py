@@ -17,7 +17,7 @@ from utils.errors import ConfigError
 
 DONE = b"done"
 ON_EVERY_HOST = (
-    "start the launcher on every host with the same --master and --nnodes, and see that they reach each other"
+    "start the launcher on every host with the same --master and --nnodes, and check that the hosts reach each other"
 )
 GREETING_SECONDS = 5.0  # after which who connects and says nothing is not one of us
 LAST_WORDS_SECONDS = 5.0  # that a process which is done waits for the others'
@@ -88,7 +88,7 @@ class Lifeline:
                 connection, _ = server.accept()
             except TimeoutError as error:
                 raise ConfigError(
-                    f"only {len(self.names) + 1} of {self.world} processes have come; {ON_EVERY_HOST}"
+                    f"only {len(self.names) + 1} of {self.world} processes have connected; {ON_EVERY_HOST}"
                 ) from error
             greeting = _greeting(connection, len(job) + 8)
             if greeting[: len(job)] == job:
@@ -133,7 +133,7 @@ class Lifeline:
         os._exit(FAILED)  # at once: the main thread may be waiting for the dead process
 
     def leave(self, words=DONE):
-        """Say the last word: DONE, or the sentence that the other processes should end with."""
+        """Send the final message: DONE, or the sentence with which the other processes should end."""
         self.done = words == DONE
         for connection in list(self.names):
             try:

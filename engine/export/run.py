@@ -1,4 +1,4 @@
-"""Run what export.py wrote, without weights and config."""
+"""Run exported models, without weights and config."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ FIXED = ("target_size", "seg_num", "kinetics_labels")
 
 
 class Description(NamedTuple):
-    """What an exported model's folder says of it, with the caller's overrides in `config`."""
+    """The description in an exported model's folder, with the caller's overrides in `config`."""
 
     sidecar: sidecar.Sidecar
     model_class: type

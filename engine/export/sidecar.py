@@ -1,6 +1,6 @@
 """`export.json`, which stands beside an exported program: all that is needed to use it, and the checksums of the files.
 
-It is data from a stranger: validated before anything is opened, and it can name files of its own folder only.
+It is untrusted data: validated before anything is opened, and it can name files of its own folder only.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Write a trained model as a program with the normalisation inside, and check that both answer alike.
+"""Write a trained model as a program that includes the normalisation, and check that both give the same scores.
 
 The batch norms behind convolutions are folded into the convolutions.
 """
@@ -73,7 +73,7 @@ def export(
             if not difference <= TOLERANCE:
                 raise WeightsError(
                     f"not exported: the exported {trained.model.name} answers differently from the trained one, by "
-                    f"{difference:.1e} of the largest number (allowed: {TOLERANCE:.0e}); train it on, or check them"
+                    f"{difference:.1e} of the largest number (allowed: {TOLERANCE:.0e}); train it further or check it"
                 )
             if difference > USUAL:
                 log.warning(

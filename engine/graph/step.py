@@ -1,4 +1,4 @@
-"""One training step: accumulation over pieces of a batch, 16-bit loss scaling, and what processes tell one another.
+"""One training step: accumulation over pieces of a batch, 16-bit loss scaling, and exchange between processes.
 
 Stepper(device, graph)(feed, rate, seed, stop)      one update by one batch
 LossScale, Accumulation                             what engine/graph/program.py records for it in the graph

@@ -1,4 +1,4 @@
-"""What a run says before it begins: what differs from the recipe; the whole configuration goes into files."""
+"""The start of a run: the screen shows differences from the recipe; the whole configuration goes into files."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What test.py writes and logs when all samples are scored: tables, the result as JSON, a page."""
+"""The results of test.py, once all samples are scored: tables, JSON, a page."""
 
 import logging
 from functools import partial
@@ -11,7 +11,7 @@ log = logging.getLogger("zoo")
 
 
 def report(model, config, source, names, metric, kept, loader, save_dir, pages: bool = True) -> dict:
-    """Write and log what all samples came to; returns the result.
+    """Write and log the scores of all samples; returns the result.
 
     source: the weights; names: of the classes
     kept: what reports.REPORTS of the model's reader has collected

@@ -1,4 +1,4 @@
-"""What a training leaves for people: a journal while it runs, the validation of its best epoch, a page at its end."""
+"""The files of a training for people: a journal while it runs, the validation of its best epoch, a page at its end."""
 
 import logging
 
@@ -32,7 +32,7 @@ class TrainingReport:
             self.journal = Journal(trainer.save_dir, trainer.model.name, log_dir, pages)
 
     def start(self) -> None:
-        """Say what is going to be done; continue the files of an earlier run."""
+        """Log what will be done; continue the files of an earlier run."""
         trainer, config = self.trainer, self.trainer.config
         samples, steps, epochs = len(trainer.train_data), len(trainer.loader), config.TRAIN.epoch
         left = samples % trainer.loader.batch_size
@@ -81,7 +81,7 @@ class TrainingReport:
         return [write_file(self._best_path, lambda file: np.savez(file, place=np.array(place), **arrays), "wb")]
 
     def _read_best(self):
-        """Values of the page on the validation of the best epoch; None where what is kept is of another one."""
+        """Values of the page on the validation of the best epoch; None if the kept validation is of another epoch."""
         trainer, path = self.trainer, self._best_path
         if not trainer.best or not addresses.exists(path):
             return None
@@ -95,7 +95,7 @@ class TrainingReport:
         return evaluation.values(kept, trainer.names, metric.result(), metric)
 
     def finish(self) -> None:
-        """Training is over: the table, the page, and where they are."""
+        """At the end of a training: log the table, write the page, log the paths."""
         if not self.journal or not self.trainer.history:
             return
         self.journal.close()
@@ -129,7 +129,7 @@ def _where(trainer):
 
 
 def _samples(title, section, dataset, loader):
-    """What the page says of a list; shards of features tell their labels only when they are read."""
+    """A list as the page shows it; the labels of feature shards are known only when they are read."""
     items = getattr(dataset, "items", [])
     return training.Samples(
         title,

@@ -1,4 +1,4 @@
-"""Unpacking tar and zip files from strangers: regular files under relative names only, at a bounded cost.
+"""Unpacking untrusted tar and zip files: only regular files with relative names, within limits of size.
 
 An archive of a few kilobytes can claim gigabytes: as content, as a name in a header, as zeros after its end. What
 counts is how much was really unpacked of it, and no more than that is ever read at once.

@@ -76,7 +76,7 @@ def found(path):
 
 
 def names_in(path):
-    """The names that a MindSpore checkpoint holds; none for other forms, whose names tell nothing that a model asks."""
+    """The tensor names in a MindSpore checkpoint. None for other forms: no setting depends on their names."""
     return set(mindspore.read(Path(path))) if _kind(Path(path)) == "MindSpore" else set()
 
 

@@ -1,4 +1,4 @@
-"""Put weights into a model and say what happened to every tensor. Names decide, shapes are always checked.
+"""Load weights into a model and report what happened to every tensor. Names decide, shapes are always checked.
 
     file -> {name: array} (engine/weights/formats.py) -> match with the model's {name: shape} -> values to set + Report
 Three rules: `strict` (test, infer), `finetune` (another class count re-initialises the classifier), `backbone`.
@@ -24,7 +24,7 @@ NPY = b"\x93NUMPY"  # the first bytes of a .npy file
 
 @dataclass
 class Report:
-    """Tensor names by what became of them; `reshaped` and `reinitialised` say from which shape to which, and `skipped`
+    """Tensor names by outcome; `reshaped` and `reinitialised` say from which shape to which, and `skipped`
     are entries of the file that are not arrays."""
 
     source: str
@@ -261,7 +261,7 @@ def _match(source, weights, shapes):
 
 
 def _drop_head(values, report, model, shapes):
-    """Leave the classifier as initialised when its class count differs, and say so."""
+    """Keep the initial classifier when the class count differs, and log it."""
     head = [name for name in values if name.startswith(model.head)]
     if any(values[name].shape != tuple(shapes[name]) for name in head):
         report.reinitialised = [f"{name} {list(values[name].shape)} -> {list(shapes[name])}" for name in head]

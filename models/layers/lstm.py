@@ -1,4 +1,4 @@
-"""LSTM with peepholes (Gers and Schmidhuber, 2000), ordered and packed as in Paddle 1.x: no fused kernel fits.
+"""LSTM with peepholes (Gers and Schmidhuber, 2000). No fused kernel supports its weights, packed as in Paddle 1.x.
 
 The forward pass is a loop over time with STEPS steps unrolled in each turn. The backward pass is a second loop,
 written by hand. Paddle's automatic gradient takes twice as long on a CPU, because it adds up the weight's gradient

@@ -46,7 +46,7 @@ class Tuning:
         return self.freeze_bn or self.rate(name) == 0
 
     def unused(self, names: Iterable[str]) -> list[str]:
-        """Prefixes that no name starts with: typing errors."""
+        """Prefixes that no parameter name starts with (typing errors)."""
         prefixes = (*self.freeze, *self.multipliers)
         return [prefix for prefix in prefixes if not any(self._covers(prefix, name) for name in names)]
 

@@ -1,4 +1,4 @@
-"""What MindSpore's StNet and ResNet-50 call their parameters (mindspore-ai/models, research/cv/stnet)."""
+"""Parameter names of MindSpore's StNet and ResNet-50 (mindspore-ai/models, research/cv/stnet)."""
 
 import numpy as np
 

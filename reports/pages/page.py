@@ -1,4 +1,4 @@
-"""From values to one HTML file: templates, escaping, and what every page says of the run."""
+"""From values to one HTML file: templates, escaping, and the facts about the run on every page."""
 
 import functools
 import logging
@@ -23,7 +23,7 @@ PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "numpy", "av", "opencv-python-he
 
 @dataclass(frozen=True)
 class Facts:
-    """What is said of a run besides its scores. `bad`: {"id", "error"} of samples that could not be read."""
+    """Facts about a run besides its scores. `bad`: {"id", "error"} of samples that could not be read."""
 
     listed: int = 0
     bad: list = field(default_factory=list)

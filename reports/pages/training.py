@@ -30,7 +30,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Training:
-    """What a training came to. `validation`: values of pages.evaluation of the best epoch, or None."""
+    """The outcome of a training. `validation`: values of pages.evaluation of the best epoch, or None."""
 
     model: str
     names: list

@@ -1,4 +1,4 @@
-"""What a remote object may cost, and the settings of the environment that say so.
+"""Limits on the size and duration of transfers, and the environment variables that set them.
 
 ZOO_REMOTE_TRIES    times that an object is asked for before it is given up (5)
 ZOO_REMOTE_DELAY    seconds before the second try, doubled each time (1)

@@ -128,7 +128,7 @@ def _system(address):
 def _translated(address, done, error, seconds):
     """The error to raise: ObjectError if the object was refused, RemoteError if the credentials are unusable.
 
-    Any other is a ConnectionError or TimeoutError, for which another try may help.
+    Any other is a ConnectionError or TimeoutError, which may be retried.
     """
     if isinstance(error, FileNotFoundError | IsADirectoryError):
         return ObjectError(address, f"cannot be {done} (no such object); check the address")

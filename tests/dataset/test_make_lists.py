@@ -101,7 +101,7 @@ def test_classes_that_are_called_by_numbers(tmp_path):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--out={file}"], "--out '{file}' cannot be made a folder (File exists); name another one"),
+        (["--out={file}"], "--out '{file}' cannot be created as a folder (File exists); name another folder"),
         (["--out="], "'' is empty; give a path"),
         (["--seed=-1"], "'-1' is not a whole number of at least 0"),
         (["--seed=x"], "'x' is not a whole number of at least 0"),

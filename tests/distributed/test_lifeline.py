@@ -37,7 +37,7 @@ def free_port():
 @pytest.mark.parametrize(
     "rank, said",
     [
-        (0, "only 1 of 2 processes have come; start the launcher on every host"),
+        (0, "only 1 of 2 processes have connected; start the launcher on every host"),
         (1, "process 0 does not answer at '127.0.0.1:"),
     ],
 )

@@ -251,9 +251,12 @@ def test_an_unreadable_validation_list_costs_no_epoch(keys, tmp_path, capsys):
         (["infer.py", "--model_name=TSN", "--infer_topk=0"], "'0' is not a whole number of at least 1"),
         (
             ["train.py", "--model_name=TSN", "--pretrain=none", "--save_dir=README.md"],
-            "--save_dir 'README.md' cannot be made a folder",
+            "--save_dir 'README.md' cannot be created as a folder",
         ),
-        (["test.py", "--model_name=TSN", "--save_dir=README.md/x"], "--save_dir 'README.md/x' cannot be made a folder"),
+        (
+            ["test.py", "--model_name=TSN", "--save_dir=README.md/x"],
+            "--save_dir 'README.md/x' cannot be created as a folder",
+        ),
         (["infer.py", "--config=nowhere.yaml"], "'nowhere.yaml' does not exist"),
         (["infer.py", "--config=configs"], "--config 'configs' is a folder"),
         (

@@ -168,7 +168,7 @@ def test_patience(clips, tmp_path):
     stopped = trainer(clips, tmp_path, patience=2, **{"TRAIN.epoch": 9, "TRAIN.learning_rate": 1e-30})
     history = stopped.fit()
     assert stopped.best["epoch"] + 2 == history[-1]["epoch"] < 8
-    with pytest.raises(ConfigError, match="--patience '2' watches the validation score"):
+    with pytest.raises(ConfigError, match="--patience '2' needs validation scores"):
         trainer(clips, tmp_path, validate=False, patience=2)
 
 

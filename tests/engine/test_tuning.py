@@ -132,5 +132,5 @@ def test_mistakes_are_named(train_keys, message, tmp_path):
     model.config.MODEL.format = "mp4"
     with pytest.raises(ConfigError, match=message):
         Trainer(type(model), model.config, valid_interval=0)
-    with pytest.raises(ConfigError, match="--patience '2' watches the validation score"):
+    with pytest.raises(ConfigError, match="--patience '2' needs validation scores"):
         Trainer(type(model), model.config, valid_interval=0, patience=2)

@@ -69,7 +69,10 @@ def test_list_models():
         (lambda clips: zoo.Predictor("TSN", tensorrt=True), "^tensorrt is for exported models"),
         (lambda clips: zoo.Predictor("TSN", engine="onnx", weights={}), "unknown engine 'onnx'"),
         (lambda clips: zoo.train("TINYNET", config=clips / "no.yaml"), "config '.*no.yaml' does not exist"),
-        (lambda clips: zoo.train("TINYNET", save_dir=clips / "0.mp4"), "^save_dir '.*0.mp4' cannot be made a folder"),
+        (
+            lambda clips: zoo.train("TINYNET", save_dir=clips / "0.mp4"),
+            "^save_dir '.*0.mp4' cannot be created as a folder",
+        ),
         (
             lambda clips: zoo.export("TINYNET", weights=networks.weights("TINYNET", {}), save_dir=clips),
             "^save_dir '.*' is not a folder, or holds other things",

@@ -250,7 +250,7 @@ TINY = {  # name: (pickle of a few bytes to a few megabytes, why it is refused)
     ),
     "one buffer copied often": (
         b"\x80\x02T\x00\x00\x10\x00" + bytes(1 << 20) + b"q\x000" + b"cbuiltins\nbytearray\nh\x00\x85R" * 100 + b".",
-        "it copies its data again and again",
+        "it copies the same data many times",
     ),
     "a shape of lists": (
         b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"

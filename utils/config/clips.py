@@ -1,4 +1,4 @@
-"""Configuration of the models that read clips: keys of the first-generation zoo, and what they lacked."""
+"""Configuration of the models that read clips: the keys of the old zoo, and newer ones."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -8,11 +8,11 @@ from utils.config.schema import MODES, Config, ModelSection, ReadSection, Sectio
 
 
 class ClipReadSection(ReadSection):
-    retired: ClassVar[dict] = {**Section.retired, "total_videos": "steps per epoch are counted from the list"}
+    retired: ClassVar[dict] = {**Section.retired, "total_videos": "the number of steps per epoch follows from the list"}
     short_size: int = Field(256, ge=1, le=8192, description="frames are scaled to this short side, in pixels")
     target_size: int = Field(224, ge=1, le=8192, description="side of the square crop, in pixels")
     seg_num: int | None = Field(
-        None, ge=1, le=10**4, description="segments per video in this mode; none: MODEL.seg_num"
+        None, ge=1, le=10**4, description="segments per video in this mode; none means MODEL.seg_num"
     )
 
 
@@ -22,13 +22,20 @@ class ClipModelSection(ModelSection):
     mp4_centre: ClassVar[str] = "frame"
 
     format: Literal["pkl", "mp4"] = Field(
-        "pkl", description="what a listed file is when its ending is not telling: pkl or mp4"
+        "pkl", description="format assumed for files with an unrecognised extension: pkl or mp4"
     )
-    max_pixels: int = Field(1 << 26, ge=1, le=1 << 31, description="pixels a frame may have; larger ones are refused")
+    max_pixels: int = Field(
+        1 << 26, ge=1, le=1 << 31, description="largest number of pixels of a frame; larger frames are refused"
+    )
     max_packets: int = Field(
-        2_000_000, ge=1, le=10**9, description="packets (about frames) a video may have, by its header or in the file"
+        2_000_000,
+        ge=1,
+        le=10**9,
+        description="largest number of packets (about one per frame) of a video, by its header or in the file",
     )
-    max_seconds: float = Field(86_400.0, gt=0, le=10**9, description="duration a video may have by its header")
+    max_seconds: float = Field(
+        86_400.0, gt=0, le=10**9, description="longest duration, in seconds, that a video's header may claim"
+    )
     seg_num: int = Field(3, ge=1, le=10**4, description="segments per video")
     seglen: int = Field(1, ge=1, le=10**4, description="frames taken from each segment")
     frame_interval: int = Field(
@@ -42,10 +49,10 @@ class ClipModelSection(ModelSection):
         [0.229, 0.224, 0.225], min_length=3, max_length=3, description="RGB deviation on a 0..1 scale"
     )
     resize: Literal["4:3", "keep_ratio", "squash"] = Field(
-        "4:3", description="4:3 as released weights were trained, keep_ratio, or squash: all of the frame, as a square"
+        "4:3", description="4:3 (as for the released weights), keep_ratio, or squash (the whole frame becomes a square)"
     )
     resize_kernel: Literal["linear", "pil"] = Field(
-        "linear", description="linear (OpenCV, smoothed where it shrinks), or pil for the old zoo's exact pixels"
+        "linear", description="linear (OpenCV, smoothed before shrinking), or pil (the old zoo's exact pixels)"
     )
 
 
@@ -53,26 +60,29 @@ class ClipTrainSection(ClipReadSection, TrainSection):
     learning_rate_decay: float = Field(0.1, gt=0, description="factor on the rate after each third of the epochs")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum")
     l2_weight_decay: float = Field(
-        1e-4, ge=0, description="L2 on everything trainable, batch norms and biases included"
+        1e-4, ge=0, description="L2 on all trainable parameters, including batch norms and biases"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target that other classes get")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of the target that is given to the other classes"
+    )
     smoothing_over: Literal["all", "others"] = Field(
         "all", description="classes that share label_smoothing: all, or the others (MindSpore's CrossEntropySmooth)"
     )
     crop: Literal["random", "resized"] = Field(
-        "random", description="random: target_size of the scaled frame; resized: 8 to 100 % of the raw one, 3:4 to 4:3"
+        "random",
+        description="random: a square of the scaled frame; resized: 8 to 100 % of the original frame, 3:4 to 4:3",
     )
     colour_jitter: bool = Field(
         False, description="vary brightness, contrast, saturation, hue and lighting of each clip"
     )
     class_weights: Literal["none", "balanced"] = Field(
-        "none", description="none, or balanced: rare classes of the list weigh more"
+        "none", description="none, or balanced: classes that are rare in the list weigh more"
     )
     freeze: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
         [], description="prefixes of parameter names that stay as they are, batch norms' statistics too; or backbone"
     )
     freeze_bn: bool = Field(
-        False, description="all batch norms use their running statistics in training, and leave them"
+        False, description="in training, all batch norms use their running statistics and do not update them"
     )
     lr_multipliers: dict[str, Annotated[float, Field(ge=0)]] = Field(
         {}, description="factors on the learning rate by prefix of parameter names, e.g. {backbone: 0.1}"
@@ -80,7 +90,7 @@ class ClipTrainSection(ClipReadSection, TrainSection):
 
 
 class ClipEvalSection(ClipReadSection):
-    batch_size: int = Field(1, ge=1, le=10**5, description="samples per step, every view of a video being one")
+    batch_size: int = Field(1, ge=1, le=10**5, description="samples per step; each view of a video counts as one")
     filelist: str | None = Field(None, description="list of samples")
     num_clips: int = Field(
         1, ge=1, le=1000, description="clips per video, evenly spread; 1: the centre of each segment"
@@ -118,7 +128,7 @@ class ClipConfig(Config):
             if section.target_size > section.short_size:
                 raise ValueError(
                     f"{mode.upper()}.target_size {section.target_size} does not fit into "
-                    f"{mode.upper()}.short_size {section.short_size}; lower the one or raise the other"
+                    f"{mode.upper()}.short_size {section.short_size}; lower target_size or raise short_size"
                 )
         return self
 

@@ -1,4 +1,4 @@
-"""What a configuration has that its recipe has not."""
+"""Where a configuration differs from its recipe."""
 
 from typing import Any
 

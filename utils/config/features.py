@@ -16,9 +16,14 @@ class FeatureModelSection(ModelSection):
         20, ge=1, description="scores per video that enter the epoch's GAP, and classes listed per video in the log"
     )
     drop_rate: float = Field(
-        0.5, ge=0, lt=1, description="dropout before the classifier; at test time activations are scaled instead"
+        0.5,
+        ge=0,
+        lt=1,
+        description="dropout rate before the classifier; at test time, activations are multiplied by 1 - rate",
     )
-    max_frames: int = Field(300, ge=1, le=10**6, description="frames of a video that are used, counted from its start")
+    max_frames: int = Field(
+        300, ge=1, le=10**6, description="largest number of frames of a video that are used, from its start"
+    )
 
     @property
     def features(self):
@@ -27,7 +32,7 @@ class FeatureModelSection(ModelSection):
 
 
 class FeatureListSection(FeatureModelSection):
-    """A model that is told by lists which features it reads."""
+    """A model whose features are given as lists."""
 
     feature_num: int | None = Field(
         None, ge=1, description="number of features; must agree with feature_names where it is given"

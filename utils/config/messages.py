@@ -23,7 +23,7 @@ EXPECTED = {
     **dict.fromkeys(("bool_type", "bool_parsing"), "True or False"),
     "string_type": "text",
     "list_type": "a list, for example [1, 2]",
-    "dict_type": "names with a value each, for example {{backbone: 0.1}}",
+    "dict_type": "a mapping of names to values, for example {{backbone: 0.1}}",
     "greater_than_equal": "a number of at least {ge}",
     "greater_than": "a number above {gt}",
     "less_than_equal": "a number of at most {le}",
@@ -36,7 +36,7 @@ EXPECTED = {
 
 
 def yaml_problem(error: yaml.MarkedYAMLError) -> str:
-    """Where PyYAML stopped and why, to be written after the file's name."""
+    """Where and why PyYAML stopped; follows the file's name in a message."""
     mark = error.problem_mark or error.context_mark
     place = f", line {mark.line + 1}: " if mark else ": "
     reason = " ".join(part for part in (error.problem, error.context) if part)
@@ -46,7 +46,7 @@ def yaml_problem(error: yaml.MarkedYAMLError) -> str:
 
 
 def ini_problem(error: configparser.Error) -> str:
-    """Where configparser stopped and why, to be written after the file's name."""
+    """Where and why configparser stopped; follows the file's name in a message."""
     found = ": " + " ".join(str(error).split())
     if isinstance(error, configparser.MissingSectionHeaderError):
         found = f", line {error.lineno}: '{error.line.strip()}' stands before any section"

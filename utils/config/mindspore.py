@@ -1,6 +1,6 @@
 """Configurations of MindSpore's StNet (mindspore-ai/models, research/cv/stnet): flat files of `key: value` lines.
 
-The tables below say what their keys are called here.
+The tables below map their keys to ours.
 """
 
 import os
@@ -66,7 +66,7 @@ WITHOUT_EFFECT = {
 
 
 def is_flat(tree):
-    """Whether the content of a YAML file is a table of MindSpore's keys rather than sections."""
+    """Whether a YAML file holds MindSpore's flat keys rather than sections."""
     return isinstance(tree, dict) and any(not isinstance(value, dict | None) for value in tree.values())
 
 

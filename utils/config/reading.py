@@ -108,7 +108,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def mindspore_flags(path: str) -> dict[str, Any]:
-    """{flag: value} that a flat file of MindSpore's keys gives; {} for any other file, and where it cannot be read."""
+    """{flag: value} from a flat file of MindSpore's keys; {} for other files and for unreadable ones."""
     if not path.endswith(YAML):
         return {}
     try:
@@ -151,10 +151,10 @@ def _plain(section, key, value):
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     if any(isinstance(each, list | dict) for each in inside):
         raise ValueError(
-            f"{section}.{key} holds lists in lists; expected a value, a list of values, or names with a value each"
+            f"{section}.{key} holds nested lists; expected a value, a list of values, or a mapping of names to values"
         )
     if any(isinstance(each, int) and each.bit_length() > 64 for each in (value, *inside)):
-        raise ValueError(f"{section}.{key} is a number too large for anything")
+        raise ValueError(f"{section}.{key} is a number beyond 64 bits; give a smaller one")
     return value
 
 

@@ -33,10 +33,10 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_nul(cls, value: Any) -> Any:
-        """The operating system cannot be given a path with a NUL."""
+        """The operating system does not accept paths with a NUL character."""
         inside = value if isinstance(value, list | dict) else [value]
         if any(isinstance(each, str) and "\0" in each for each in inside):
-            raise ValueError("it holds a NUL character, which no path or name may; write it again")
+            raise ValueError("it contains a NUL character, which paths and names cannot contain; remove it")
         return value
 
 
@@ -65,12 +65,12 @@ class TrainSection(Section):
         1,
         ge=1,
         le=10**5,
-        description="parts in which a device computes its samples of a step; fewer at once, less memory",
+        description="number of parts in which a device computes its share of a step; more parts need less memory",
     )
     learning_rate: float = Field(0.01, gt=0, description="base learning rate")
     filelist: str | None = Field(None, description="list of training samples")
     seed: int | None = Field(
-        None, ge=0, description="seed of initialisation, order and augmentation; none: drawn anew and saved"
+        None, ge=0, description="seed of initialisation, order and augmentation; none: a new one is drawn and saved"
     )
     fix_random_seed: bool = Field(False, description="use seed 1000 when `seed` is none, so that runs repeat")
 

@@ -1,4 +1,4 @@
-"""An interpreter of pickles that bounds what a few bytes may cost, before anything large is built.
+"""An interpreter of pickles that limits memory and time before anything large is built.
 
 A pickle can take a value from its memo as often as it likes: sixty instructions make a tuple of 2**60 elements, which
 takes no memory and for ever to hash, compare or print. So the work is counted: each instruction is one, and a tuple
@@ -41,7 +41,7 @@ COSTLY = frozenset({*COPYING, *(code[0] for code in PLACING)})
 
 
 class Refused(Exception):
-    """What the pickle asked for, in words."""
+    """The refusal as text: what the pickle asked for."""
 
 
 class BoundedUnpickler(pickle._Unpickler):
@@ -107,7 +107,7 @@ class BoundedUnpickler(pickle._Unpickler):
         return depth + 1, size
 
     def _count_copy(self, made):
-        """Refuse to copy the same data again and again: what calls make must be in proportion to what was read."""
+        """Refuse repeated copies of the same data: what calls create must be in proportion to what was read."""
         size = getattr(made, "nbytes", None)
         if size is None:
             size = (
@@ -119,7 +119,7 @@ class BoundedUnpickler(pickle._Unpickler):
             )
         self._copied += size
         if self._copied > FREE_BYTES and self._copied > 4 * self._source.tell() + FREE_BYTES:
-            raise Refused("it copies its data again and again")
+            raise Refused("it copies the same data many times")
 
     def load_long4(self) -> None:
         size = int.from_bytes(self.read(4), "little", signed=True)

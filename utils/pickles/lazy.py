@@ -1,4 +1,4 @@
-"""Pickles larger than memory: their structure is read, what is long stays in the file until it is asked for.
+"""Pickles larger than memory: the structure is read, long data stays in the file until it is needed.
 
 `outline(path)` gives the object as `utils.pickles.safe.load` does, but each array is a `StoredArray`, and each long
 string that is not part of an array is a `Stretch`. Both have `read()`.

@@ -1,4 +1,4 @@
-"""Reading pickles from strangers: arrays and plain containers come out, all else is refused, nothing is executed.
+"""Reading pickles from untrusted sources: arrays and plain containers are accepted, all else is refused.
 
 Four things that a pickle can do are closed here: name a global (only those of `GLOBALS`, none of which runs code it was
 given), set the state of an object (numpy trusts that state, so it is checked and rebuilt), make a builtin allocate
