@@ -45,7 +45,7 @@ def read_pickle(path: str | os.PathLike) -> tuple[str, int, list[bytes]]:
     except ObjectError as error:
         raise VideoError(path, error.reason) from error
     except DataError as error:
-        raise VideoError(path, str(error)) from error
+        raise VideoError(path, str(error).removeprefix(f"'{path}'").lstrip(": ")) from error
     if not is_clip(content):
         raise VideoError(
             path,

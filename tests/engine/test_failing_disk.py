@@ -2,12 +2,13 @@
 
 import re
 import shutil
-import subprocess
 
 import pytest
 
-from support import saving
-from utils.errors import CheckpointError
+from engine.export import write as exporter
+from support import networks, saving
+from support.disks import fill, small_disk  # noqa: F401  (fixture)
+from utils.errors import CheckpointError, ConfigError
 
 MESSAGE = re.compile(
     r"checkpoint '.*' (was not written: .*; an earlier checkpoint of that name is intact|"
@@ -41,19 +42,7 @@ def test_without_hard_links_files_are_copied(tmp_path):
     assert (tmp_path / "TSN_best.pdparams").stat().st_nlink == 1
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 256 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("only root mounts a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_disk_that_is_full_at_any_moment(small_disk):
+def test_a_disk_that_is_full_at_any_moment(small_disk):  # noqa: F811
     """Saves, links and rewrites: a link left a partial `.new`, and spoke of no full disk."""
     failed = 0
     for pages in range(30):
@@ -72,3 +61,16 @@ def test_a_disk_that_is_full_at_any_moment(small_disk):
         if set(found.values()) == {3, 4} and found["latest"] == found["best"] == 4:
             break
     assert 0 < failed == pages
+
+
+@networks.needs_onnx
+def test_an_export_where_temporary_files_have_no_room(small_disk, tmp_path, monkeypatch):  # noqa: F811
+    """The message was that the model cannot be converted to ONNX."""
+    network = networks.trained("TINYNET")
+    fill(small_disk)
+    monkeypatch.setenv("TMPDIR", str(small_disk))
+    exporter.export(network, tmp_path / "exported", form="onnx")
+    assert (tmp_path / "exported" / "model.onnx").stat().st_size > 1000
+    with pytest.raises(ConfigError, match="No space left on device"):
+        exporter.export(network, small_disk / "exported")
+    assert not (small_disk / "exported").exists()
