@@ -6,7 +6,7 @@ import yaml
 
 from engine.configuration import changed_keys
 from reports.tables import write_file
-from storage import addresses
+from storage import addresses, locks
 from utils.config.messages import describe
 from utils.log import open_log
 
@@ -18,7 +18,10 @@ def announce(config, mode: str, save_dir) -> None:
     `<save_dir>/config.yaml`, which --config takes.
 
     mode: train, test or infer. There is no log file where `save_dir` is an address: objects cannot be appended to.
+    Raises ConfigError where another training writes to the folder, whose config.yaml must stay.
     """
+    if mode == "train":
+        locks.require_unlocked(save_dir, f"{config.MODEL.name}_train")
     if not addresses.is_remote(save_dir):
         open_log(addresses.join(save_dir, "log"), mode)
     log.debug("%s", describe(config, mode))

@@ -12,6 +12,7 @@ import pytest
 from engine.checkpoints import files
 from engine.checkpoints.manager import best_of
 from engine.configuration import configure
+from engine.reporting.opening import announce
 from engine.stop import Interrupted
 from engine.trainer import Trainer
 from storage.locks import locked
@@ -209,6 +210,9 @@ def test_two_trainings_do_not_share_a_folder(clips, tmp_path):
             ConfigError, match="is being written to by .*process .*; wait until it ends, or name another"
         ):
             trainer(clips, tmp_path)
+        with pytest.raises(ConfigError, match="is being written to by"):
+            announce(configure("TINYNET")[1], "train", tmp_path)
+    assert not list(tmp_path.iterdir())  # it wrote its config.yaml before it was refused
     trainer(clips, tmp_path, **{"TRAIN.epoch": 1}).fit()
     assert not list(tmp_path.glob(".*"))
 
