@@ -82,6 +82,7 @@ setup(
             "flask-cors>=5",
             "tensorboard>=2.16",  # reads what --log_dir has written
             "tensorboardX>=2.6",
+            "visualdl>=2.5.3",  # the other reader of --log_dir
             *ONNX,
         ],
     },

@@ -18,6 +18,7 @@ from engine.stop import Interrupted, StopSignal
 from engine.weights import load as weights
 from metrics import METRICS
 from reports import REPORTS
+from reports.pages.evaluation import prepare
 from storage import locks
 from utils.errors import DataError, RemoteError
 
@@ -179,6 +180,8 @@ def _test(model_class, config, source, use_gpu, log_interval, save_dir, group, p
     )
     if choice:
         device = memory.FoldedScorer(model, device.get(graph.shapes), choice)
+    if pages and group.is_main:
+        prepare()
     metric = evaluate(device, graph, loader, new_metric, log_interval, "[EVAL] Batch", written.add, group)
     merge(group, written)
     result = None

@@ -171,7 +171,11 @@ class Trainer:
         """
         with self.checkpoints.writing():
             self.report.start()
-            self._train()
+            try:
+                self._train()
+            except Interrupted:
+                self.report.finish()
+                raise
             if self.best:
                 log.info("training finished; the best epoch was %(epoch)s: %(key)s %(value).5g", self.best)
             self.report.finish()

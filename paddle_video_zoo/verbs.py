@@ -1,5 +1,6 @@
 """What the programs train.py, test.py and export.py do, as functions that return their results."""
 
+import contextlib
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from engine.configuration import choose_gpu, configure
 from engine.export import write
 from engine.graph import compat
 from engine.predictor import load_model
+from engine.reporting.opening import say
 from engine.trainer import Trainer
 from engine.weights import load as weight_files
 from models import MODELS
 from paddle_video_zoo.arguments import names_arguments
 from storage import addresses
 from storage.files import writable_folder
+from utils.log import log_file
 
 Path = str | PathLike
 
@@ -90,7 +93,9 @@ def train(
     amp: str | None = None,
     use_gpu: bool | None = None,
 ) -> Training:
-    """Train a model in this process, with checkpoints in `save_dir`. Ctrl-C saves at once and raises KeyboardInterrupt.
+    """Train a model in this process, with checkpoints, pages and a log file in `save_dir`.
+
+    Ctrl-C saves at once and raises KeyboardInterrupt.
 
     name: model, in any letter case; may be left out where the config or the checkpoint tells it
     config: YAML or old .txt file; default: the checkpoint's own, else the shipped recipe
@@ -120,13 +125,22 @@ def train(
     _require_weights(model.name, resume, pretrain)
     writable_folder(save_dir, "--save_dir")
     intervals = (log_interval, valid_interval, keep_checkpoints, patience)
-    with compat.random_state_kept():
+    with compat.random_state_kept(), _logged(merged, "train", save_dir):
         trainer = Trainer(model, merged, save_dir, choose_gpu(use_gpu), *intervals, amp=amp)
         trainer.start(pretrain, resume)
         history = trainer.fit()
     prefix = addresses.join(save_dir, model.name)
     best = f"{prefix}_best" if trainer.best else None
     return Training(model.name, history, trainer.best, f"{prefix}_latest", best)
+
+
+@contextlib.contextmanager
+def _logged(config, mode, save_dir):
+    """A log file of a run in `<save_dir>/log`; none where that is an address, which cannot be appended to."""
+    remote = addresses.is_remote(save_dir)
+    with contextlib.nullcontext() if remote else log_file(addresses.join(save_dir, "log"), mode):
+        say(config, mode, save_dir)
+        yield
 
 
 def _require_weights(model_name, *sources):
@@ -158,7 +172,8 @@ def evaluate(
     settings = _merged(overrides, (filelist and str(filelist), "TEST.filelist"), (batch_size, "TEST.batch_size"))
     model, merged = configure(name, config, settings, weights=weights)
     writable_folder(save_dir, "--save_dir")
-    scores, unreadable = evaluator.test(model, merged, weights, choose_gpu(use_gpu), 0, save_dir)
+    with _logged(merged, "test", save_dir):
+        scores, unreadable = evaluator.test(model, merged, weights, choose_gpu(use_gpu), 0, save_dir)
     return Evaluation(model.name, scores, unreadable, str(save_dir))
 
 

@@ -10,7 +10,7 @@ from reports.plots import BLUE, COLOURS, GREY, ORANGE, drawing, labels, png
 SCORES = {"top1": "top-1 accuracy (%)", "gap": "GAP"}
 """The score by which the best epoch is chosen, by its key in a history, and what it is called."""
 
-WIDE = 50  # ratio of the largest to the smallest loss from which the scale is logarithmic
+WIDE = 50  # ratio of the largest to the smallest loss or rate from which the scale is logarithmic
 
 
 def score_key(history: list[dict]) -> str:
@@ -47,12 +47,18 @@ def draw_loss(axes, history: list[dict], best: dict | None) -> None:
     """Loss in training and in validation."""
     axes.set_title("loss")
     _lines(axes, history, [("loss", "training", BLUE), ("valid_loss", "validation", ORANGE)])
-    values = [value for key in ("loss", "valid_loss") for value in points(history, key)[1]]
-    if values and min(values) > 0 and max(values) > WIDE * min(values):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")  # the default one writes 10^2 as mathematics
-        axes.yaxis.set_minor_formatter("")
+    _logarithmic(axes, [value for key in ("loss", "valid_loss") for value in points(history, key)[1]])
     _mark(axes, best)
+
+
+def _logarithmic(axes, values):
+    """Make the scale logarithmic if the values need it; whether it is."""
+    if not values or min(values) <= 0 or max(values) <= WIDE * min(values):
+        return False
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")  # the default one writes 10^2 as mathematics
+    axes.yaxis.set_minor_formatter("")
+    return True
 
 
 def draw_score(axes, history: list[dict], best: dict | None) -> None:
@@ -70,7 +76,8 @@ def draw_rate(axes, history: list[dict], best: dict | None) -> None:
     """Learning rate of the last step of each epoch."""
     axes.set_title("learning rate")
     _lines(axes, history, [("learning_rate", "learning rate", BLUE)])
-    axes.set_ylim(bottom=0)
+    if not _logarithmic(axes, points(history, "learning_rate")[1]):
+        axes.set_ylim(bottom=0)
 
 
 def draw_time(axes, history: list[dict], best: dict | None) -> None:
@@ -82,6 +89,7 @@ def draw_time(axes, history: list[dict], best: dict | None) -> None:
         other = axes.twinx()
         other.plot(epochs, [100 * share for share in shares], color=ORANGE, label="waiting for data (%)")
         other.set_ylim(0, 100)
+        other.tick_params(axis="y", colors=ORANGE)
         axes.set_ylim(0, 1.15 * max(axes.get_ylim()[1], 1e-9))
         axes.legend(axes.lines + other.lines, ["samples/s", "waiting for data (%)"], frameon=False)
 

@@ -1,7 +1,9 @@
-"""Scalars for TensorBoard, by tensorboardX (extra `dashboard`), and for VisualDL where it is installed."""
+"""Scalars and pictures for TensorBoard, by tensorboardX (extra `dashboard`), and for VisualDL where it is installed."""
 
 import logging
 from pathlib import Path
+
+import numpy as np
 
 from storage import addresses
 from utils.errors import ConfigError
@@ -12,7 +14,7 @@ PLACES = ("epoch", "batch", "step")  # say where a value belongs, and are none
 
 
 class Dashboard:
-    """Writes scalars into a local folder. Raises ConfigError without tensorboardX."""
+    """Writes scalars and pictures into a local folder. Raises ConfigError without tensorboardX."""
 
     def __init__(self, folder: str | Path):
         if addresses.is_remote(folder):
@@ -43,6 +45,12 @@ class Dashboard:
             if key not in PLACES and isinstance(value, int | float):
                 for writer in self.writers:
                     writer.add_scalar(f"{prefix}/{key}", value, step)
+
+    def add_images(self, prefix: str, images: dict, step: int) -> None:
+        """`<prefix>/<name>` of each picture, RGB uint8 [H, W, 3], at a step."""
+        for name, image in images.items():
+            for writer in self.writers:
+                writer.add_image(f"{prefix}/{name}", np.ascontiguousarray(image), step, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is pending."""

@@ -7,6 +7,8 @@ Nothing that goes wrong here ends a training.
 """
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from reports import curves
@@ -100,6 +102,15 @@ class Journal:
         if self.dashboard:
             valid = {key.removeprefix("valid_"): row[key] for key in row if key.startswith("valid_")}
             self.dashboard.add("valid", valid, row.get("step", row["epoch"]))
+
+    def validated(self, images: Callable[[], dict], step: int) -> None:
+        """A validation is over: `images()` are its pictures, made only for a dashboard."""
+        if self.dashboard and self.pictures:
+            page.attempt("pictures for the dashboard", partial(self._show, images, step))
+
+    def _show(self, images, step):
+        self.dashboard.add_images("valid", images(), step)
+        return []
 
     def _safely(self, what, write):
         """Write unless that failed before: a full disk is said once, not at every line."""

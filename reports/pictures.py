@@ -36,6 +36,11 @@ def jpeg(image: np.ndarray) -> bytes:
     return data.tobytes()
 
 
+def pixels(data: bytes) -> np.ndarray:
+    """The RGB image uint8 [H, W, 3] of a PNG or JPEG made here."""
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+
+
 def data_uri(data: bytes) -> Markup:
     """A PNG or JPEG as an address that holds the picture itself, so that a page needs no other file."""
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"

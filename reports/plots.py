@@ -6,6 +6,7 @@ Names are data: `$` and `_` are shown as they are, and names that no font here c
 import contextlib
 import functools
 import logging
+import threading
 
 import cv2
 import numpy as np
@@ -40,9 +41,12 @@ BLUE, ORANGE, GREY = "#2f6fb3", "#d9730d", "#8a8f98"
 COLOURS = (BLUE, ORANGE, "#2f8f5b", "#b3408f", "#7a5cc4", "#8a6d1f", "#1f8a8a", "#c0392b")
 
 
+DRAWING = threading.RLock()  # matplotlib's settings are those of the whole process
+
+
 @contextlib.contextmanager
-def drawing(width: float, height: float, rows: int = 1, columns: int = 1):
-    """(figure, axes) of a size in inches; no global state of pyplot, so that threads may draw."""
+def drawing(width: float, height: float, rows: int = 1, columns: int = 1, **more):
+    """(figure, axes) of a size in inches; one thread draws at a time. `more`: arguments of Figure.subplots."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -60,9 +64,9 @@ def drawing(width: float, height: float, rows: int = 1, columns: int = 1):
         "grid.color": "#e3e5e8",
         "figure.facecolor": "white",
     }
-    with matplotlib.rc_context(settings):
+    with DRAWING, matplotlib.rc_context(settings):
         figure = Figure((width, height), layout="constrained")
-        yield figure, figure.subplots(rows, columns)
+        yield figure, figure.subplots(rows, columns, **more)
 
 
 def png(figure, dpi: int = 150) -> bytes:
@@ -98,11 +102,12 @@ def _glyphs():
     return found
 
 
-def labels(names: list[str]) -> list[str]:
-    """Names as a plot can show them: control characters escaped, long names cut, `class 7` if no font has the letters.
+def labels(names: list[str], longest: int = LONGEST) -> list[str]:
+    """Names as a plot can show them: control characters escaped, names of more than `longest` characters cut, and
+    `class 7` if no font has the letters.
 
     A notice says how many those are and what to install."""
-    shown = [_cut(printable(name)) for name in names]
+    shown = [_cut(printable(name), longest) for name in names]
     odd = [i for i, name in enumerate(shown) if not name.isascii() and not _glyphs().issuperset(map(ord, name))]
     for i in odd:
         shown[i] = f"class {i}"
@@ -116,8 +121,13 @@ def labels(names: list[str]) -> list[str]:
     return shown
 
 
-def _cut(name):
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+def _cut(name, longest):
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def prepare() -> None:
+    """Import matplotlib, find its fonts and draw something, which makes the first plot as fast as the others."""
+    confusion_matrix(np.eye(2), ["a", "b"])
 
 
 def confusion_matrix(matrix: np.ndarray, names: list[str], normalized: bool = False) -> bytes:
@@ -140,6 +150,10 @@ def confusion_matrix(matrix: np.ndarray, names: list[str], normalized: bool = Fa
             axes.set_yticks(range(count), shown, fontsize=size)
         if count <= ANNOTATED:
             _annotate(axes, values, normalized)
+            axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
+            axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)
+            axes.grid(which="minor")
+            axes.tick_params(which="minor", length=0)
         bar = figure.colorbar(image, ax=axes, shrink=0.75, label="% of the true class" if normalized else "clips")
         bar.outline.set_visible(False)
         return png(figure, 130)
@@ -158,9 +172,7 @@ def calibration(found: Calibration) -> bytes:
     """Reliability diagram: accuracy against confidence; the bars below say how many clips had that confidence."""
     bins = len(found.counts)
     edges, filled = np.arange(bins) / bins, found.counts > 0
-    with drawing(5.2, 4.6) as (figure, _):
-        figure.clear()
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    with drawing(5.2, 4.6, 2, sharex=True, height_ratios=(3, 1)) as (figure, (upper, lower)):
         upper.bar(edges, found.accuracy, 1 / bins, align="edge", color=BLUE, edgecolor="white", label="accuracy")
         upper.plot([0, 1], [0, 1], "--", color=GREY, label="perfect")
         upper.plot(found.confidence[filled], found.accuracy[filled], "o", color=ORANGE, label="mean confidence")
@@ -175,6 +187,18 @@ def calibration(found: Calibration) -> bytes:
 def _legend_above(axes):
     """A legend that covers no data."""
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+
+
+def mistakes(rows: list[tuple[str, np.ndarray]], columns: int = 2) -> bytes:
+    """Pictures, RGB uint8 [H, W, 3], each under a line of text, in `columns` columns."""
+    lines = -(-len(rows) // columns)
+    with drawing(4.6 * columns, 2.3 * lines, lines, columns, squeeze=False) as (figure, places):
+        for axes in places.flat:
+            axes.axis("off")
+        for axes, (title, picture) in zip(places.flat, rows, strict=False):
+            axes.imshow(picture)
+            axes.set_title(title, fontsize=9, fontweight="normal")
+        return png(figure, 100)
 
 
 def precision_recall(recall: np.ndarray, precision: np.ndarray) -> bytes:

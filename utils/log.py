@@ -5,18 +5,20 @@ characters and hides the secrets in addresses. All log lines and all errors go t
 """
 
 import collections
+import contextlib
 import itertools
 import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from utils.errors import redact_urls
 from utils.names import printable
 
-__all__ = ["Guarded", "fill_closed_streams", "log", "open_log", "setup_log", "shortened", "for_screen"]
+__all__ = ["Guarded", "fill_closed_streams", "log", "log_file", "open_log", "setup_log", "shortened", "for_screen"]
 
 log = logging.getLogger("zoo")
 
@@ -162,6 +164,37 @@ def open_log(folder: str | Path, name: str) -> Path | None:
     for record in early:
         file.handle(record)
     return path
+
+
+class _Host(logging.Handler):
+    """Hands records to the handlers of the program around this one, as if its level were still that of "zoo"."""
+
+    def __init__(self):
+        super().__init__(log.getEffectiveLevel())
+        self.handlers, self.propagate = log.handlers, log.propagate
+
+    def emit(self, record):
+        for handler in self.handlers:
+            if record.levelno >= handler.level:
+                handler.handle(record)
+        if self.propagate:
+            logging.getLogger().callHandlers(record)
+
+
+@contextlib.contextmanager
+def log_file(folder: str | Path, name: str) -> Iterator[None]:
+    """`open_log` for a function of a larger program, whose own handlers get what they got before."""
+    host, level = _Host(), log.level
+    log.handlers, log.propagate = [host], False
+    log.setLevel(logging.DEBUG)
+    try:
+        open_log(folder, name)
+        yield
+    finally:
+        for handler in log.handlers[1:]:
+            handler.close()
+        log.handlers, log.propagate = host.handlers, host.propagate
+        log.setLevel(level)
 
 
 def _names(folder, stem):

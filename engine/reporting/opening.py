@@ -22,8 +22,15 @@ def announce(config, mode: str, save_dir) -> None:
     """
     if mode == "train":
         locks.require_unlocked(save_dir, f"{config.MODEL.name}_train")
-    if not addresses.is_remote(save_dir):
+    if addresses.is_remote(save_dir):
+        log.info("no log file, for '%s' is an address; add `| tee %s.log` to keep these lines", save_dir, mode)
+    else:
         open_log(addresses.join(save_dir, "log"), mode)
+    say(config, mode, save_dir)
+
+
+def say(config, mode: str, save_dir) -> None:
+    """`announce` without a log file."""
     log.debug("%s", describe(config, mode))
     if mode == "train":
         text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)

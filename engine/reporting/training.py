@@ -53,6 +53,8 @@ class TrainingReport:
             )
         if self.journal:
             self.journal.start(trainer.step, trainer.history)
+        if self.journal and self.pages:
+            evaluation.prepare()
 
     def line(self, values: dict | None) -> None:
         """The values of a log line; None where none was due."""
@@ -63,6 +65,15 @@ class TrainingReport:
         """An epoch is over and scored."""
         if self.journal:
             self.journal.epoch(self.trainer.history, self.trainer.best)
+            if any(key.startswith("valid_") for key in self.trainer.history[-1]):
+                self.journal.validated(self._images, self.trainer.step)
+
+    def _images(self):
+        validation = self.trainer.validation
+        result = validation.metric.result()
+        return evaluation.for_dashboard(
+            evaluation.values(validation.kept, self.trainer.names, result, validation.metric)
+        )
 
     def keep_best(self) -> None:
         """The last validation was the best so far: keep what it predicted."""
@@ -95,7 +106,7 @@ class TrainingReport:
         return evaluation.values(kept, trainer.names, metric.result(), metric)
 
     def finish(self) -> None:
-        """At the end of a training: log the table, write the page, log the paths."""
+        """At the end of a training, or when it is interrupted: log the table, write the page, log the paths."""
         if not self.journal or not self.trainer.history:
             return
         self.journal.close()

@@ -1,6 +1,8 @@
 """The page of an evaluation: scores with intervals, classes from the worst, confusions, calibration, worst mistakes."""
 
+import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from reports import plots, statistics
 from reports.evaluation import Classification, class_precisions
 from reports.pages import page
-from reports.pictures import data_uri
+from reports.pictures import data_uri, pixels
 from storage import addresses
 
 TOP = 12  # rows of the class table that are open from the start
@@ -32,6 +34,17 @@ class Picture:
     @property
     def uri(self):
         return data_uri(self.png)
+
+
+def prepare() -> None:
+    """Import what draws and writes pages, a second of work, in a thread: the network leaves Python's lock free."""
+    threading.Thread(target=partial(page.attempt, "preparation of pictures", _prepare), name="pages").start()
+
+
+def _prepare():
+    plots.prepare()
+    page.prepare()
+    return []
 
 
 def headline(result: dict, scored: int) -> list[dict]:
@@ -87,7 +100,7 @@ def classification(kept: Classification, names: list[str], result: dict) -> dict
 def _mistakes(kept, found, names):
     """The worst mistakes, the most confident ones first, with the frames that the model saw."""
     places = {index: place for place, index in enumerate(found["indices"].tolist())}
-    for _, index, picture in kept.mistakes:
+    for _, index, strip in kept.mistakes:
         place = places[index]
         label, best = int(found["labels"][place]), found["best"][place].tolist()
         guesses = [(names[c], float(p), c == label) for c, p in zip(best, found["scores"][place], strict=True)][:3]
@@ -96,7 +109,8 @@ def _mistakes(kept, found, names):
             "true": names[label],
             "truth": float(found["truth"][place]),
             "guesses": guesses,
-            "picture": data_uri(picture),
+            "strip": strip,
+            "picture": data_uri(strip),
         }
 
 
@@ -119,6 +133,23 @@ def multilabel(names: list[str], result: dict, metric) -> dict:
             Picture("score_histogram", "Histogram of the scores", plots.score_histogram(scores, hits)),
         ],
     }
+
+
+def for_dashboard(found: dict) -> dict[str, np.ndarray]:
+    """{name: RGB uint8 [H, W, 3]} of the plots of a page, and of its eight worst mistakes in one picture.
+
+    found: what `values` returns
+    """
+    images = {each.file: pixels(each.png) for each in found["pictures"]}
+    rows = [
+        (f"{each['true']}, taken for {each['guesses'][0][0]} ({100 * each['guesses'][0][1]:.0f} %)", each["strip"])
+        for each in found.get("mistakes", [])[:8]
+    ]
+    if rows:
+        titles = plots.labels([title for title, _ in rows], longest=60)
+        strips = [pixels(strip) for _, strip in rows]
+        images["worst_mistakes"] = pixels(plots.mistakes(list(zip(titles, strips, strict=True))))
+    return images
 
 
 def values(kept, names: list[str], result: dict, metric) -> dict:

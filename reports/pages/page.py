@@ -47,6 +47,12 @@ def _environment():
     )
 
 
+def prepare() -> None:
+    """Import jinja2 and compile the templates, which makes the first page as fast as the others."""
+    for name in _environment().list_templates(extensions=["html"]):
+        _environment().get_template(name)
+
+
 def _shown(value):
     """Control characters of names are spelt out; what is markup already, such as a picture, stays as it is."""
     return value if hasattr(value, "__html__") or not isinstance(value, str) else printable(value)

@@ -49,6 +49,7 @@ def test_clips_checkpoint_and_results_in_a_bucket(bucket, tmp_path, capsys, monk
     checkpoints = {f"TINYNET_{name}{ending}" for name in ("epoch0", "latest", "best") for ending in checkpoint.ENDINGS}
     assert checkpoints <= set(bucket.names("run"))
     assert not list((tmp_path / "cache" / "outgoing").rglob("*.*")) and "hush-hush" not in output
+    assert f"no log file, for '{run}' is an address" in output
 
     bucket.put((tmp_path / "clips" / "clips.list").read_bytes() + b"absent.mp4 0\n", "clips/more.list")
     code, output = drivers.status(

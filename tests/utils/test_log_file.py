@@ -49,3 +49,15 @@ def test_a_folder_that_cannot_be_written_is_a_warning(capsys, tmp_path):
     (tmp_path / "log").write_text("")
     assert logs.open_log(tmp_path / "log", "train") is None
     assert "no log file in" in capsys.readouterr().out
+
+
+def test_a_function_of_a_larger_program_writes_a_file_and_changes_nothing_else(tmp_path, caplog):
+    logs.log.handlers, logs.log.propagate = [], True
+    logs.log.setLevel("WARNING")
+    with logs.log_file(tmp_path, "train"):
+        logs.log.info("only in the file")
+        logs.log.warning("in both")
+    logs.log.warning("only the host")
+    (file,) = tmp_path.iterdir()
+    assert [line.partition("]: ")[2] for line in file.read_text().splitlines()] == ["only in the file", "in both"]
+    assert [record.getMessage() for record in caplog.records] == ["in both", "only the host"]
