@@ -3,6 +3,7 @@
     python infer.py --weights=checkpoints/STNET_best --video_path=clip.mp4
     python infer.py --model_name=stnet --config=configs/stnet.yaml --weights=checkpoints/STNET_best --filelist=my.list
     python infer.py --exported=exported/stnet --video_path=clip.mp4
+    python infer.py --weights=checkpoints/STNET_best --video_path=match.mp4 --window_seconds=4 --stride_seconds=2
 
 Exit status 1 says that some clips could not be read; each is named with its reason, and the others are classified.
 """
@@ -55,6 +56,7 @@ def parse(argv):
         "--infer_topk", type=cli.at_least(1), default=20, help="classes kept per sample in the results (default: 20)"
     )
     parser.add_argument("--save_dir", type=cli.given, default="./", help="folder of the results (default: ./)")
+    add_timelines(parser)
     page = parser.add_mutually_exclusive_group()
     page.add_argument(
         "--report",
@@ -64,6 +66,53 @@ def parse(argv):
     page.add_argument("--no_report", action="store_true", help="write no page")
     parser.add_argument("--log_interval", type=int, default=1, help="print every N-th sample, 0: none (default: 1)")
     return cli.arguments(parser, argv)
+
+
+def add_timelines(parser):
+    """Flags of long videos."""
+    group = parser.add_argument_group("long videos: what happens when")
+    group.add_argument(
+        "--window_seconds",
+        type=window,
+        metavar="S|auto",
+        help="classify windows of so many seconds, one after the other, instead of the clip as a whole; auto: the mean "
+        "length of the training clips",
+    )
+    group.add_argument(
+        "--stride_seconds",
+        type=float,
+        metavar="S",
+        help="from one window's start to the next one's (default: half a window)",
+    )
+    group.add_argument(
+        "--threshold",
+        type=cli.between(0, 1),
+        default=0.0,
+        help="lowest score with which a class makes a segment (default: 0)",
+    )
+    group.add_argument(
+        "--min_seconds", type=cli.between(0, 86400), default=0.0, help="leave shorter segments out (default: 0)"
+    )
+    group.add_argument(
+        "--smooth_windows",
+        type=cli.at_least(1),
+        default=1,
+        metavar="N",
+        help="take the median of each class's scores over N neighbouring windows first, N odd (default: 1, none)",
+    )
+    group.add_argument(
+        "--unsure", type=cli.given, metavar="NAME", help="name of segments without a class (default: none)"
+    )
+    group.add_argument(
+        "--resume_windows",
+        action="store_true",
+        help="go on from the windows that <name>_scores.npz in --save_dir holds",
+    )
+
+
+def window(text):
+    """Type of --window_seconds."""
+    return text if text == "auto" else cli.between(0.01, 86400)(text)
 
 
 def main(argv=None):
@@ -78,6 +127,7 @@ def main(argv=None):
     from engine.export import run as exports
     from engine.graph import summary
     from engine.predictor import LoadedModel, Predictor, check_source
+    from engine.timelines import command as timelines
     from storage import locks
     from storage.files import writable_folder
 
@@ -91,6 +141,7 @@ def main(argv=None):
     if args.summary:
         print(summary.line(model(config, "infer")))
         return 0
+    timelines.check(args)
     writable_folder(args.save_dir, "--save_dir")
     clips = [path for path in args.video_path or [getattr(config.INFER, "video_path", None)] if path]
     if clips:  # what is missing is said before a graph is built for it
@@ -101,9 +152,10 @@ def main(argv=None):
         if args.exported:
             network = exports.ExportedModel(args.exported, description, args.use_gpu, args.precision, args.tensorrt)
         else:
-            engine = engine_for(args, clips, config.INFER.views)
+            engine = engine_for(args, [] if args.window_seconds else clips, config.INFER.views)
             network = LoadedModel(model, config, args.weights, args.use_gpu, engine, args.precision)
-        return classify(args, Predictor.of(network), clips)
+        predictor = Predictor.of(network)
+        return timelines.run(args, predictor, clips) if args.window_seconds else classify(args, predictor, clips)
 
 
 def classify(args, predictor, clips):

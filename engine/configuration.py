@@ -186,6 +186,12 @@ def class_names(config, source=None):
     return names
 
 
+def clip_seconds(source, model):
+    """Mean length of the clips that the weights `source` of `model` were trained on, where they tell it; else None."""
+    state = checkpoint.state_of(finding.resolve(source, model)) if isinstance(source, str | Path) else None
+    return (state or {}).get("clip_seconds")
+
+
 def _usual_names(count, missing):
     """Kinetics-400's names for 400 classes, else numbers; `missing`: the file of names that is not there, or None."""
     if missing:

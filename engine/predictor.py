@@ -1,6 +1,6 @@
 """Classify clips or ready tensors with trained or exported weights, for infer.py and for other Python programs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from typing import Any
 
@@ -10,13 +10,15 @@ from tqdm import tqdm
 from datareader import READERS, loader_for
 from datareader.loader import Batch
 from engine import views
-from engine.configuration import choose_gpu, class_names, configure
+from engine.configuration import choose_gpu, class_names, clip_seconds, configure
 from engine.export import memory
 from engine.export import run as exports
 from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
+from engine.timelines.windows import Frames, lengths, stream
 from engine.weights import load as weight_files
+from metrics.timeline import Timeline, Window, segments
 from reports import tables as report
 from utils.errors import ConfigError, DataError, RemoteError
 
@@ -32,7 +34,8 @@ class LoadedModel:
     model_class, config: what `configure` returns
     weights: path, address or {parameter name: array}; None for the released ones
     engine, precision: see `choose` in engine/export/memory.py; the plain executor by default
-    Attributes: `model`, `config`, `names` (of the classes, in index order), `report` (which weights matched).
+    Attributes: `model`, `config`, `names` (of the classes, in index order), `report` (which weights matched),
+    `clip_seconds` (mean length of the training clips, or None).
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class LoadedModel:
     ):
         self.config, self.model = config, model_class(config, "infer")
         self.names = class_names(config, weights)
+        self.clip_seconds = clip_seconds(weights, self.model.name)
         use_gpu = choose_gpu(use_gpu)
         self.choice = memory.choose(engine, precision, self.model, use_gpu)
         self.device = Device(use_gpu, self.model.onednn)
@@ -113,6 +117,7 @@ class Predictor:
     Predictor(exported="exported/stnet", overrides={"INFER.num_clips": 10})
         ("a.mp4") -> [{"label": "archery", "score": 0.98}, ...]; of a list of clips, one such list a clip
         .predict(["a.mp4", "folder"]) -> [{"id", "probabilities", "indices", "names"} or {"id", "error"}]
+        .timeline("match.mp4", window=4) -> what happens when; .stream("match.mp4", window=4) yields its windows
         .run({"image": float32 [B, seg_num, 3*seglen, H, W]}) -> {"probabilities": float32 [B, classes], "logits": ...}
 
     name: of the model, in any letter case; may be left out where a config, a checkpoint or an export tells it
@@ -227,6 +232,39 @@ class Predictor:
             section = section.model_copy(update={"filelist": str(filelist)})
             config = config.model_copy(update={"INFER": section})
         return self._classify(reader.from_config(config, "infer"), section, topk, collect)
+
+    def stream(
+        self, source: str | PathLike | Frames, window: float | str = "auto", stride: float | None = None
+    ) -> Iterator[Window]:
+        """Yield the windows of a long video in order, as soon as they are scored: Window(start, end, probabilities).
+
+        source: a video, or an iterator of (timestamp in seconds, RGB uint8 [H, W, 3]): a camera, say
+        window: seconds, or "auto" for the mean length of the training clips, if the weights tell it
+        stride: seconds from one window's start to the next one's; default: half a window
+        A video shorter than a window is one window; the last window ends with the video, so that every second is in
+        one. Memory does not grow with the video. Raises ConfigError; while it is iterated, DataError.
+        """
+        length, step = lengths(self.network, window, stride)
+        return stream(self.network, source, length, step)
+
+    def timeline(
+        self,
+        source: str | PathLike | Frames,
+        window: float | str = "auto",
+        stride: float | None = None,
+        threshold: float = 0.0,
+        min_seconds: float = 0.0,
+        smooth: int = 1,
+        unsure: str | None = None,
+    ) -> Timeline:
+        """What happens when in a long video: Timeline(windows, segments, names).
+
+        source, window, stride: as for `stream`; threshold, min_seconds, smooth, unsure: see `segments` in
+        metrics/timeline.py. Raises ConfigError, DataError.
+        """
+        windows = list(self.stream(source, window, stride))
+        found = segments(windows, self.names, threshold, min_seconds, smooth, unsure)
+        return Timeline(windows, found, self.names)
 
     def _classify(self, dataset, section, topk, collect=None):
         loader = loader_for(dataset, section)

@@ -278,6 +278,7 @@ class Trainer:
             "history": self.history,
             "class_names": self.names,
             "extractor": self.extractor,
+            "clip_seconds": getattr(self.train_data, "clip_seconds", None),
             "config": self.config.model_dump(),
             "paddle": paddle.__version__,
         }

@@ -11,7 +11,14 @@ __all__ = ["names_arguments"]
 
 P, T = ParamSpec("P"), TypeVar("T")
 
-RENAMED = {"model_name": "name", "video_path": "paths", "infer_topk": "topk", "epoch": "epochs"}
+RENAMED = {
+    "model_name": "name",
+    "video_path": "paths",
+    "infer_topk": "topk",
+    "epoch": "epochs",
+    "window_seconds": "window",
+    "stride_seconds": "stride",
+}
 # Values are in quotes and are not changed.
 PATTERN = re.compile(r"(?<!\w)'[^']*'|(?<![\w-])--(?P<flag>[a-z_]+)|(?<!\w)-o (?P<key>[A-Z]+\.\w+)=(?P<value>\w+)")
 

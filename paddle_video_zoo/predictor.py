@@ -11,3 +11,5 @@ class Predictor(predictor.Predictor):
     __call__ = names_arguments(predictor.Predictor.__call__)
     run = names_arguments(predictor.Predictor.run)
     predict = names_arguments(predictor.Predictor.predict)
+    stream = names_arguments(predictor.Predictor.stream)
+    timeline = names_arguments(predictor.Predictor.timeline)

@@ -20,7 +20,7 @@ from utils.errors import ConfigError, ObjectError, RemoteError
 
 __all__ = [
     "check_writable", "copy", "exists", "files", "forget", "in_bucket", "is_remote", "join", "local", "parent",
-    "publish", "reading", "remove", "staging", "suffix",
+    "publish", "reading", "remove", "staging", "stem", "suffix",
 ]  # fmt: skip
 
 Anywhere = str | Path  # a path, or an address as text
@@ -58,6 +58,11 @@ def parent(path: Anywhere) -> Anywhere:
 def suffix(path: Anywhere) -> str:
     """The ending of a path or address, in lower case, without what follows `?` in an address."""
     return Path(urllib.parse.urlsplit(str(path)).path if is_remote(path) else path).suffix.lower()
+
+
+def stem(path: Anywhere) -> str:
+    """The name of a file without its ending; of an address without what follows `?`."""
+    return Path(urllib.parse.urlsplit(str(path)).path if is_remote(path) else path).stem
 
 
 def exists(path: Anywhere) -> bool:

@@ -35,6 +35,18 @@ def at_least(smallest: int) -> Callable[[str], int]:
     return number
 
 
+def between(smallest: float, largest: float) -> Callable[[str], float]:
+    """A number from `smallest` to `largest`, both of which may be."""
+
+    def number(text):
+        with contextlib.suppress(ValueError):
+            if smallest <= float(text) <= largest:
+                return float(text)
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from {smallest:g} to {largest:g}")
+
+    return number
+
+
 def path(text: str) -> str:
     """A path, with a `~` at its start replaced by the home folder; bash leaves it in `--flag=~/clips`."""
     return os.path.expanduser(text)

@@ -5,8 +5,9 @@ refuses larger frames. Errors become a VideoError that says whether the file or 
 """
 
 import errno
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from storage import addresses
 from storage.files import not_a_file
 from utils.errors import ObjectError, VideoError
 
-__all__ = ["FORMATS", "NO_FRAME", "OpenedClip", "open_clip"]
+__all__ = ["FORMATS", "NO_FRAME", "CutOffError", "OpenedClip", "open_clip"]
 
 # What a file may hold. Left out: playlists, which name other files and may be waited on for ever, still pictures, text.
 FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,rm,mxf,dv,nut,wtv,gif"
@@ -28,6 +29,10 @@ CLAIMS_PER_PACKET = 4  # a header mentions each packet up to three times, and so
 UNPACKED_BYTES = 64 << 20  # that packets may hold beyond the size of their file: some containers compress them
 SMALLER = "scale the video down, or raise the limit"
 MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.ENOENT}  # never caused by a file's content
+
+
+class CutOffError(Exception):
+    """A file breaks off, or what follows is garbage: the packets before are all there is of it."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +49,26 @@ class OpenedClip:
 
         Raises VideoError for more packets than the limit, packets that overlap, and a file that cannot be read.
         """
-        found, held = [], 0
+        found = []
+        try:
+            for packet in self.demuxed():
+                found.append(packet)
+        except CutOffError:
+            return found, False
+        return found, True
+
+    def demuxed(self) -> Iterator[av.Packet]:
+        """`packets` one by one, none of which is kept here. Raises CutOffError where the file breaks off."""
+        count, held = 0, 0
         allowed = self.stream.container.size + UNPACKED_BYTES
         try:
             for packet in self.stream.container.demux(self.stream):
                 check_stopped()
                 if not packet.size:  # an empty packet would end the decoding
                     continue
-                found.append(packet)
-                held += packet.size
-                if len(found) > self.limits.packets or held > allowed:
+                yield packet
+                count, held = count + 1, held + packet.size
+                if count > self.limits.packets or held > allowed:
                     raise VideoError(
                         self.path,
                         f"it holds more than MODEL.max_packets '{self.limits.packets}' packets, or the same bytes many "
@@ -66,16 +81,15 @@ class OpenedClip:
             problem = _reading_problem(self.file, error)
             if problem:
                 raise VideoError(self.path, problem) from error
-            return found, False
-        return found, True
+            raise CutOffError from error
 
-    def frames(self, packets: list[av.Packet]) -> Iterator[av.VideoFrame]:
+    def frames(self, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
         """Frames in the decoder's order, which is display order; packets that do not decode are skipped.
 
         Raises VideoError for frames that are larger than the limit.
         """
         decoder = self.stream.codec_context
-        for packet in (*packets, None):
+        for packet in itertools.chain(packets, [None]):
             check_stopped()
             try:
                 yield from decoder.decode(packet)

@@ -6,7 +6,9 @@ Several views of a video (num_clips x num_crops) are read at once: [views, seg_n
 decoded and scaled once, however many views share it. Randomness is a function of (seed, epoch, index) alone.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -16,11 +18,14 @@ from datareader.clips.limits import Limits
 from datareader.clips.pickles import decode_image, read_pickle
 from datareader.clips.sampling import frame_indices, segment_starts, view_starts
 from datareader.clips.transforms import CropResize
-from datareader.clips.video import read_frames
+from datareader.clips.video import header, read_frames
+from storage import addresses
 from utils.config.clips import ClipConfig
 from utils.errors import VideoError
 
 __all__ = ["ClipDataset"]
+
+HEADERS = 100  # that are opened for the mean length of clips
 
 
 class ClipDataset:
@@ -55,6 +60,18 @@ class ClipDataset:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @cached_property
+    def clip_seconds(self) -> float | None:
+        """Mean length by the headers of up to 100 clips, spread over the list; None if none is a video on this disk."""
+        local = [item for item in self.items if not addresses.is_remote(item.path)]
+        clips = [item.path for item in local if not lists.is_pickle(item.name, self.model.format)]
+        found = []
+        for place in np.linspace(0, len(clips) - 1, min(HEADERS, len(clips))).astype(int):
+            with contextlib.suppress(VideoError):
+                found.append(header(clips[place], self.limits)[0])
+        found = [seconds for seconds in found if seconds]
+        return round(sum(found) / len(found), 3) if found else None
 
     def name(self, index: int) -> str:
         """The path of a sample as the list wrote it, for messages and results."""
@@ -92,18 +109,19 @@ class ClipDataset:
         item, rng = self.items[index], None
         if self.training:
             rng = np.random.default_rng([self.seed, epoch, index])
-        crop = self._crop(rng)
+        crop = self.crop(rng)
         if not lists.is_pickle(item.name, self.model.format):
-            frames = read_frames(item.path, self._picker(rng, self.model.mp4_centre), crop, self.limits)
-            return self._in_views(frames), item.label, item.name
+            frames = read_frames(item.path, self.picker(rng, self.model.mp4_centre), crop, self.limits)
+            return self.in_views(frames), item.label, item.name
         name, label, images = read_pickle(item.path)
         if self.labelled and not 0 <= label < self.model.num_classes:
             raise VideoError(item.path, f"label '{label}' is not in 0..{self.model.num_classes - 1}")
-        wanted = self._picker(rng, "clip")(len(images))
+        wanted = self.picker(rng, "clip")(len(images))
         decoded = {i: crop(decode_image(images[i], item.path, i, self.limits)) for i in dict.fromkeys(wanted)}
-        return self._in_views(np.stack([decoded[i] for i in wanted])), label, name
+        return self.in_views(np.stack([decoded[i] for i in wanted])), label, name
 
-    def _crop(self, rng: np.random.Generator | None) -> CropResize:
+    def crop(self, rng: np.random.Generator | None) -> CropResize:
+        """A new geometry for the frames of one size. `rng`: draws it in training, else None."""
         section, model = self.section, self.model
         if self.training:
             drawn = {"resized": section.crop == "resized", "jitter": section.colour_jitter}
@@ -111,12 +129,13 @@ class ClipDataset:
             drawn = {"crops": self.crops}
         return CropResize(section.short_size, section.target_size, model.resize, model.resize_kernel, rng, **drawn)
 
-    def _in_views(self, frames: np.ndarray) -> np.ndarray:
-        """[clips*T, H, W, 3] or [clips*T, crops, H, W, 3] -> a sample."""
+    def in_views(self, frames: np.ndarray) -> np.ndarray:
+        """[clips*T, H, W, 3] or [clips*T, crops, H, W, 3], of the frames that `picker` picked -> a sample."""
         clips = frames.reshape(self.clips, -1, self.crops, *frames.shape[-3:])  # [clips, T, crops, H, W, 3]
         return clips.swapaxes(1, 2).reshape(self._shape)
 
-    def _picker(self, rng: np.random.Generator | None, centre: str) -> Callable[[int], list[int]]:
+    def picker(self, rng: np.random.Generator | None, centre: str) -> Callable[[int], list[int]]:
+        """From a video's number of frames to the indices of those that a sample holds; `centre`: see sampling.py."""
         length, interval = self.model.seglen, self.model.frame_interval
         span = length * interval
         state = rng.bit_generator.state if rng else None

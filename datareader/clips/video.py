@@ -20,7 +20,16 @@ from datareader.clips.limits import DEFAULTS, Limits
 from datareader.stopping import check_stopped
 from utils.errors import VideoError
 
-__all__ = ["VideoInfo", "probe", "read_frames"]
+__all__ = [
+    "VideoInfo",
+    "converter",
+    "header",
+    "names_frames",
+    "probe",
+    "quarter_turns",
+    "read_frames",
+    "unwanted_skip",
+]
 
 # Left out: AVI and MPEG-TS guess timestamps, VP8 has packets that show nothing, MPEG-4 part 2 packs two frames in one.
 TIMED_CONTAINERS = {"mov", "mp4", "matroska", "webm"}
@@ -57,7 +66,7 @@ def read_frames(
     frame has its own size. Interlaced frames come as decoded.
     Raises VideoError if no frame can be read, the results differ in shape, or the video exceeds `limits`.
     """
-    arrays, to_array = None, _converter(convert)
+    arrays, to_array = None, converter(convert)
     with open_clip(path, limits) as clip:
         packets, timed = _demux(clip)
         count = _shown(packets)
@@ -89,20 +98,27 @@ def probe(path: str | os.PathLike, limits: Limits = DEFAULTS) -> VideoInfo:
             raise VideoError(path, NO_FRAME)
         count = _shown(packets) if timed else 1 + sum(1 for _ in frames)
         width, height = first.width, first.height
-        if _quarter_turns(first) % 2:
+        if quarter_turns(first) % 2:
             width, height = height, width
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         seconds = header_seconds(stream) or (count / fps if fps else 0.0)
         return VideoInfo(count, width, height, fps, seconds, stream.codec.canonical_name, stream.container.format.name)
 
 
+def header(path: str | os.PathLike, limits: Limits = DEFAULTS) -> tuple[float, float]:
+    """(seconds, frames a second) of a video by its header, 0 where that does not tell. Raises VideoError."""
+    with open_clip(path, limits) as clip:
+        stream = clip.stream
+        return header_seconds(stream) or 0.0, float(stream.average_rate or stream.guessed_rate or 0)
+
+
 def _demux(clip: OpenedClip) -> tuple[list[av.Packet], bool]:
     """All packets in decode order, and whether their timestamps name the frames they become."""
     packets, whole = clip.packets()
-    return packets, whole and bool(packets) and _timed(clip.stream, packets)
+    return packets, whole and bool(packets) and names_frames(clip.stream, packets)
 
 
-def _timed(stream: av.VideoStream, packets: list[av.Packet]) -> bool:
+def names_frames(stream: av.VideoStream, packets: list[av.Packet]) -> bool:
     """Whether timestamps put the frames in order and decoding can start at every keyframe."""
     decoder = stream.codec_context
     times = [packet.pts for packet in packets]
@@ -139,7 +155,7 @@ def _picked(path: str | os.PathLike, pick: Callable[[int], Iterable[int]], count
     return indices
 
 
-def _converter(convert: Callable[[np.ndarray], np.ndarray] | None) -> Converter:
+def converter(convert: Callable[[np.ndarray], np.ndarray] | None) -> Converter:
     """A function from a decoded frame to what is kept of it.
 
     Making one costs as much as a frame, so one serves a video.
@@ -148,7 +164,7 @@ def _converter(convert: Callable[[np.ndarray], np.ndarray] | None) -> Converter:
 
     def to_array(frame: av.VideoFrame) -> np.ndarray:
         rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        turns = _quarter_turns(frame)
+        turns = quarter_turns(frame)
         if turns:
             rgb = np.ascontiguousarray(np.rot90(rgb, turns))
         return rgb if convert is None else convert(rgb)
@@ -156,9 +172,17 @@ def _converter(convert: Callable[[np.ndarray], np.ndarray] | None) -> Converter:
     return to_array
 
 
-def _quarter_turns(frame: av.VideoFrame) -> int:
+def quarter_turns(frame: av.VideoFrame) -> int:
     """Counterclockwise quarter turns that set a frame upright, 0 to 3."""
     return round(frame.rotation / 90) % 4
+
+
+def unwanted_skip(stream: av.VideoStream) -> str:
+    """`skip_frame` of the decoder for packets whose frames nobody wants.
+
+    Frames that no other frame refers to need not be decoded. Only H.264 says so reliably.
+    """
+    return "NONREF" if stream.codec.canonical_name == "h264" else "DEFAULT"
 
 
 def _decode_sparse(
@@ -171,8 +195,7 @@ def _decode_sparse(
     decoder = stream.codec_context
     order = sorted((n for n, packet in enumerate(packets) if not packet.is_discard), key=lambda n: packets[n].pts)
     index_of = {packets[order[index]].pts: index for index in wanted}
-    # Frames that no other frame refers to need not be decoded. Only H.264 says so reliably.
-    unwanted = "NONREF" if stream.codec.canonical_name == "h264" else "DEFAULT"
+    unwanted = unwanted_skip(stream)
     arrays = {}
     try:
         for first, last in _runs(packets, [order[index] for index in sorted(wanted)]):

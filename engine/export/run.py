@@ -71,6 +71,7 @@ class ExportedModel:
     ):
         self.sidecar, model_class, self.config = description
         self.model, self.names, self.folder = model_class(self.config, "infer"), self.sidecar.class_names, Path(folder)
+        self.clip_seconds = self.sidecar.clip_seconds
         if self.sidecar.format == "onnx":
             if precision == "bf16" or tensorrt:
                 raise ConfigError(

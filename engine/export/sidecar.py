@@ -45,6 +45,7 @@ class Sidecar(BaseModel):
     class_names: list[str]
     config: dict[str, dict]
     paddle: str
+    clip_seconds: float | None = None  # mean length of the training clips, where the weights told it
     files: dict[FileName, Checksum]
 
     @property

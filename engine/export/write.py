@@ -127,6 +127,7 @@ def _write(trained, folder, form, interface):
         class_names=trained.names,
         config=trained.config.model_dump(mode="json"),
         paddle=paddle.__version__,
+        clip_seconds=trained.clip_seconds,
     )
 
 

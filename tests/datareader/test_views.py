@@ -69,8 +69,8 @@ class Counting(ClipDataset):
 
     converted = 0
 
-    def _crop(self, rng):
-        crop = super()._crop(rng)
+    def crop(self, rng):
+        crop = super().crop(rng)
 
         def counted(frame):
             self.converted += 1
