@@ -90,7 +90,7 @@ def main(argv=None):
             args.precision,
         )
         if group.is_main and model.name == mindspore.MODEL:
-            print(f"accuracy:{{'acc':{result['top1'] / 100:.4f}}}")  # what scripts of MindSpore's StNet grep for
+            cli.log.info("accuracy:{'acc':%.4f}", result["top1"] / 100)  # what scripts of MindSpore's StNet grep for
     # Paddle's launcher ends all processes when one has a status, so process 0 alone has this one.
     return 1 if unreadable and group.is_main else 0
 

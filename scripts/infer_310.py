@@ -11,6 +11,7 @@ import logging
 import tempfile
 from pathlib import Path
 
+import utils.main_program  # noqa: F401  (process settings, before Paddle is imported)
 from datareader.clips.dataset import ClipDataset, read_pickle
 from dataset import layout
 from engine import Predictor
@@ -61,16 +62,19 @@ def score(predictor: Predictor, filelist: str) -> tuple[int, int]:
 def main(argv: list[str] | None = None) -> int:
     parser = cli.Parser(prog="scripts/infer_310.py", description=__doc__)
     parser.add_argument("model", help="folder that export.py wrote, or a checkpoint")
-    parser.add_argument("data", help="labelled list, or a folder with val_pkl, val_mp4 or val")
+    parser.add_argument("data", help="labelled list, or folder with val_pkl, val_mp4 or val; '': the model's TEST list")
     parser.add_argument(
         "-o", "--override", type=cli.assignment, action="append", default=[], metavar="SECTION.key=value"
     )
     args = parser.parse_args(argv)
     folder = exported(args.model, dict(args.override))
-    filelist = args.data
-    if Path(args.data).is_dir():
+    predictor = Predictor(exported=folder)
+    filelist = args.data or predictor.config.TEST.filelist
+    if not args.data:
+        log.info("no data is named: using '%s', the list that the model was to be tested on", filelist)
+    elif Path(args.data).is_dir():
         filelist = layout.overrides(args.data, tempfile.mkdtemp(prefix="zoo-"), ("val",))["TEST.filelist"]
-    correct, total = score(Predictor(exported=folder), filelist)
+    correct, total = score(predictor, filelist)
     line = f"after allreduce eval: top1_correct={correct}, tot={total}, acc={100 * correct / total:.2f}%"
     print(line)
     with replacing(LOG) as path:

@@ -76,10 +76,14 @@ class Guarded:
         return getattr(self.stream, name)
 
 
-class WithoutNotices(Guarded):
-    """Standard error without Paddle's two lines on OMP_NUM_THREADS above 1.
+NOTICES = ("OMP_NUM_THREADS", " Modified FLAGS detected ", "FLAGS(name='FLAGS_", f"{'=' * 71}\n")
 
-    They are for builds with OpenBLAS; Paddle's releases have MKL.
+
+class WithoutNotices(Guarded):
+    """Standard error without what Paddle says of settings that this program made itself.
+
+    Two lines on OMP_NUM_THREADS above 1 are for builds with OpenBLAS; Paddle's releases have MKL. A table of modified
+    flags appears where several processes meet.
     """
 
     def __init__(self, stream: TextIO):
@@ -88,7 +92,7 @@ class WithoutNotices(Guarded):
 
     def write(self, text: str) -> int:
         end_of_dropped = self.dropped and text == "\n"  # `print` writes it apart
-        self.dropped = "OMP_NUM_THREADS" in text
+        self.dropped = any(notice in text for notice in NOTICES)
         return len(text) if self.dropped or end_of_dropped else super().write(text)
 
 

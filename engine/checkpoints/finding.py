@@ -1,5 +1,6 @@
 """Finding the checkpoint that a path means."""
 
+import functools
 import logging
 import os
 import re
@@ -45,9 +46,14 @@ def resolve(path: str | Path, model: str) -> str | Path:
         owner = _owner(folder, model) if isinstance(folder, Path) else model
         best = addresses.join(folder, f"{owner}_best")
         if addresses.exists(_json(best)):
-            log.info("'%s' does not exist; using '%s'", path, best)
+            _say_once(path, best)
             return best
     return addresses.join(str(path)[: -len(addresses.suffix(path))]) if addresses.suffix(path) in ENDINGS else path
+
+
+@functools.cache
+def _say_once(path, best):
+    log.info("'%s' does not exist; using '%s'", path, best)
 
 
 def _latest_in(folder, model):

@@ -102,9 +102,9 @@ def run(devices, log_dir):
     """
     folder = Path(tempfile.mkdtemp(prefix="zoo-log-") if addresses.is_remote(log_dir) else log_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    kind = "GPUs" if devices.gpus else "CPU processes"
-    log.info("starting %d processes on %d %s; --devices=1 keeps one", devices.count, devices.count, kind)
-    log.info("what processes 1 to %d print is in '%s'", devices.count - 1, folder / "workerlog.N")
+    where = "one for each GPU" if devices.gpus else "all on the CPU"
+    log.info("starting %d processes, %s; --devices=1 keeps one", devices.count, where)
+    log.info("process 0 prints here, process N to '%s'", folder / "workerlog.N")
     endpoints = _endpoints(devices.count + 1)
     with contextlib.ExitStack() as stack:
         processes = []

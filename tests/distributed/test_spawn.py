@@ -24,7 +24,7 @@ def start(program, words, *more):
 def test_two_processes_train_and_test(words, tmp_path):
     process = start("train.py", words, f"--save_dir={tmp_path}", "--valid_interval=0")
     output = launcher.done(process)
-    assert "starting 2 processes on 2 CPU processes" in output and "2 processes, each with its part" in output
+    assert "starting 2 processes, all on the CPU" in output and "2 processes, each with its part" in output
     assert json.loads((tmp_path / "TINYNET_epoch0.json").read_text(encoding="utf-8"))["step"] == 4
     assert (tmp_path / "log" / "workerlog.1").exists()
     process = start("test.py", words, f"--weights={tmp_path}", f"--save_dir={tmp_path / 'results'}")
@@ -41,7 +41,8 @@ def test_a_failure_is_said_and_is_the_status(words, tmp_path):
 
 
 def test_signals_are_passed_on_and_nobody_is_left(words, tmp_path):
-    process = start("train.py", words, f"--save_dir={tmp_path}", "--log_interval=1", "-o", "TRAIN.epoch=100000")
+    more = ["--log_interval=1", "--valid_interval=0", "-o", "TRAIN.epoch=100000"]
+    process = start("train.py", words, f"--save_dir={tmp_path}", *more)
     for line in process.stdout:
         if "[TRAIN] Epoch 1," in line:
             break

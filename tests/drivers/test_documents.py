@@ -10,15 +10,20 @@ MINDSPORE  the README of MindSpore's StNet: --device_id, --dataset_path, .ckpt, 
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 
+import numpy as np
 import pytest
 
+from datareader import READERS
 from dataset.quickstart.make_clips import write_clip
 from engine.configuration import configure
-from engine.weights import formats
-from support import drivers, networks, tiny
+from engine.weights import formats, load, lodtensor
+from models import find
+from support import drivers, goldens, launcher, mindspore, networks, tiny
 from support.goldens import ROOT
 
 MODELS = ("AttentionCluster", "AttentionLSTM", "NEXTVLAD", "STNET", "TSN")  # as the ZOO document lists them
@@ -96,16 +101,38 @@ def test_zoo_trains_tests_and_infers(work, config, run):
     saved = work / "zoo"
     words = [*common, f"--save-dir={saved}", "--epoch=1", "--log-interval=10", "--valid-interval=1"]
     assert "[TRAIN] Epoch 0, iter 0" in run("train.py", *words)
-    run("train.py", *common, f"--save-dir={work / 'pretrained'}", f"--pretrain={saved / 'TINYNET_best'}")
+    [file] = (saved / "log").glob("train_*.log")
+    assert "[INFO: meter.py:" in file.read_text(encoding="utf-8")
+    for ending in (".pdparams", ".pdopt"):  # as Paddle 1.7 and 1.8 leave them, without our JSON
+        (work / "old").mkdir(exist_ok=True)
+        shutil.copy(saved / f"TINYNET_epoch0{ending}", work / "old")
+    words = [*common, f"--save_dir={work / 'longer'}", f"--resume={work / 'old' / 'TINYNET_epoch0.pdparams'}"]
+    assert "of the optimizer, and epoch 1 from its name" in run("train.py", *words, "--epoch=2", "--no_report")
+    assert (work / "longer" / "TINYNET_epoch1.json").exists()
+    run("train.py", *common, f"--save-dir={work / 'pretrained'}", f"--pretrain={saved / 'TINYNET_best'}", "--no_report")
     run("train.py", *common, f"--save-dir={work / 'resumed'}", f"--resume={saved / 'TINYNET_epoch0'}", "--epoch=2")
     weights = f"--weights={saved / 'TINYNET_epoch0'}"
     tested = run("test.py", *common, "--log-interval=1", weights, f"--save_dir={work / 'tested'}")
     assert "[EVAL] eval finished." in tested
     filelist = f"--filelist={work / 'clips' / 'clips.list'}"
     run("infer.py", *common, "--log-interval=1", weights, filelist, f"--save-dir={work}")
+    assert "classified 4 of 4" in run("infer.py", *common, weights, f"--save_dir={work}")  # the config's list
     with open(work / "TINYNET_infer_result", "rb") as file:
         name, probabilities, classes = pickle.load(file)[0]
     assert name and len(probabilities) == len(classes) == 2
+
+
+def test_zoo_unpacks_the_backbone_where_the_documents_say(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cache = tmp_path / ".paddle" / "weights"
+    cache.mkdir(parents=True)
+    lodtensor.write_directory(tmp_path / "made", {"conv1_weights": np.ones((2, 3), np.float32)})
+    with tarfile.open(cache / "ResNet50_pretrained.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "made", "ResNet50_pretrained")
+    model = find("TSN")(configure("TSN")[1], "train")
+    for _ in range(2):  # the second time, the folder is found
+        assert load.require_pretrained(None, model) == str(cache / "ResNet50_pretrained")
+    assert (cache / "ResNet50_pretrained" / "conv1_weights").is_file()
 
 
 @pytest.mark.parametrize("program", ["train.py", "test.py", "infer.py"])
@@ -182,6 +209,16 @@ def test_tsn_run_sh(mode):
     assert f"python {program}.py --model_name=TSN --config=./configs/tsn.yaml" in output and "usage: " in output
 
 
+def test_tsn_exports_of_the_page():
+    """Those flags are Paddle 1's; a later Paddle must still start with them."""
+    flags = {"fast_eager_deletion_mode": "1", "eager_delete_tensor_gb": "0.0", "fraction_of_gpu_memory_to_use": "0.98"}
+    exports = {f"FLAGS_{name}": value for name, value in flags.items()}
+    output = bash(
+        "run.sh", "train", "TSN", "./configs/tsn.yaml", "--summary", CUDA_VISIBLE_DEVICES="0,1,2,3", **exports
+    )
+    assert "parameters" in output
+
+
 # ---- TPN
 
 
@@ -191,11 +228,23 @@ def test_tpn_programs_without_arguments_list_the_models(program, run):
     assert f"python {program} --model_name=TPN --config=configs/tpn.yaml" in output
 
 
-def test_tpn_config_alone_is_enough(tmp_path, run):
-    (tmp_path / "tpn_kinetics400.txt").write_text(
-        "[MODEL]\nname = 'TPN'\nstep = 8\n[TEST]\nseg_num = 10\n", encoding="utf-8"
-    )
-    assert "parameters" in run("train.py", f"--config={tmp_path / 'tpn_kinetics400.txt'}", "--summary")
+def test_tpn_config_alone_is_enough(tmp_path, monkeypatch, run):
+    """The layout of that page, from its own folder."""
+    lists = tmp_path / "data" / "kinetics400"
+    for folder in (lists, tmp_path / "configs", tmp_path / "dataset" / "train_256"):
+        folder.mkdir(parents=True)
+    write_clip(tmp_path / "dataset" / "train_256" / "a.mp4", tiny.images(0, seed=1))
+    for name in ("trainlist.txt", "vallist.txt"):
+        (lists / name).write_text(f"{tmp_path / 'dataset' / 'train_256' / 'a.mp4'} 3\n", encoding="utf-8")
+    text = "[MODEL]\nname = 'TPN'\nstep = 8\n[TRAIN]\nfilelist = './data/kinetics400/trainlist.txt'\n"
+    text += "[VALID]\nfilelist = './data/kinetics400/vallist.txt'\n[TEST]\nseg_num = 10\n"
+    (tmp_path / "configs" / "tpn_kinetics400.txt").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert "parameters" in run("train.py", "--config=configs/tpn_kinetics400.txt", "--summary")
+    model, config = configure(None, "configs/tpn_kinetics400.txt")
+    assert config.TEST.num_clips == 10 and config.MODEL.frame_interval == 8
+    assert [len(READERS[model.data].from_config(config, mode)) for mode in ("train", "valid")] == [1, 1]
+    monkeypatch.chdir(ROOT)  # without that file, the recipe is used
     assert "parameters" in run("eval.py", "--config=configs/tpn_kinetics400.txt", "--summary")
 
 
@@ -203,20 +252,37 @@ def test_tpn_config_alone_is_enough(tmp_path, run):
 
 
 @pytest.fixture(scope="module")
-def theirs(work, small):
-    """The folder of a training started as the document starts it."""
-    folder = work / "mindspore"
-    words = [
-        "--device_id=0",
-        f"--dataset_path={work / 'data'}",
-        "--run_distribute=0",
-        f"--resume={calm(work, 'STNET')}",
-    ]
-    slow = ["-o", "TRAIN.learning_rate=1e-6", "-o", "TRAIN.seed=1"]
-    process = drivers.start("train.py", *words, f"--save_dir={folder}", *_without_lists(small), *slow)
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 0 and "no --model_name: STNET" in output, output
+def project(tmp_path_factory):
+    """What the scripts take for the project: its rooms, with a place of its own for what they write."""
+    folder = tmp_path_factory.mktemp("project")
+    for path in ROOT.iterdir():
+        if not path.name.startswith(".") and path.name not in ("train_parallel0", "exported", "eval.log", "acc.log"):
+            (folder / path.name).symlink_to(path)
     return folder
+
+
+def background(project, script, *words):
+    """The log of a script of that document, when what it started in the background has ended."""
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    output = bash(project / "scripts" / script, *words, PATH=path)
+    pid, log = re.search(r"as process ([0-9]+); what it prints, errors too, is in (\S+)", output).groups()
+    assert launcher.gone(int(pid), seconds=150)
+    with open(log, encoding="utf-8") as file:
+        return file.read()
+
+
+@pytest.fixture(scope="module")
+def theirs(work, small, project):
+    """The folder of a training started as the document starts it, from a MindSpore file."""
+    weights = networks.weights("STNET", {**tiny.TINY, "MODEL.edition": "mindspore"})
+    rows = [(row["name"], weights[row["paddle_name"]]) for row in goldens.table("STNET_mindspore")]
+    mindspore.write(work / "stnet-60_1.ckpt", {name: value.T if name == "fc.weight" else value for name, value in rows})
+    slow = ["-o", "TRAIN.learning_rate=1e-6", "-o", "TRAIN.seed=1", "-o", "TRAIN.label_smoothing=0.1"]
+    slow += ["-o", "TRAIN.smoothing_over=others", *_without_lists(small)]
+    words = ["0", work / "data", "rank_table.json", work / "stnet-60_1.ckpt", *slow]
+    output = background(project, "run_distribute_train.sh", *words)
+    assert "MODEL.edition is 'mindspore': so the weights say" in output and "training finished" in output, output
+    return project / "train_parallel0"
 
 
 def _without_lists(words):
@@ -225,7 +291,7 @@ def _without_lists(words):
     return [word for pair in pairs if "filelist" not in pair[1] for word in pair]
 
 
-def test_mindspore_eval_and_export(work, theirs, small, run):
+def test_mindspore_eval_and_export(work, theirs, project, run):
     best = theirs / "best_acc.ckpt"  # as the document calls it; this zoo's best lies in that folder
     words = ["--device_id=0", f"--dataset_path={work / 'data'}", "--run_distribute=0", f"--resume={best}"]
     assert "accuracy:{'acc':0." in run("eval.py", *words, f"--save_dir={work / 'tested'}")
@@ -233,16 +299,21 @@ def test_mindspore_eval_and_export(work, theirs, small, run):
     for form in ("MINDIR", "AIR"):
         words = ["--resume", best, "--file_name", "stnet", "--file_format", form]
         assert "only MindSpore" in run("export.py", *words, status=2)
-    output = bash("scripts/run_infer_310.sh", work / "exported", work / "data", "n", "0")
-    assert re.search(r"after allreduce eval: top1_correct=[0-2], tot=2, acc=[0-9]+\.[05]0%", output)
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    for data in (work / "data", ""):
+        output = bash(project / "scripts" / "run_infer_310.sh", work / "exported", data, "n", "0", PATH=path)
+        assert re.search(r"after allreduce eval: top1_correct=[0-2], tot=2, acc=[0-9]+\.[05]0%", output)
+    assert "after allreduce eval" in (project / "acc.log").read_text(encoding="utf-8")
 
 
-def test_mindspore_scripts(work, theirs):
+def test_mindspore_scripts(work, theirs, project):
+    output = background(project, "run_eval.sh", "0", work / "data", theirs / "best_acc.ckpt")
+    assert re.search(r"^accuracy:\{'acc':[01]\.[0-9]{4}\}$", output, re.MULTILINE)  # grep "accuracy:" eval.log
     missing = work / "nowhere"
     output = bash("scripts/run_eval.sh", "0", missing, theirs / "best_acc.ckpt", status=2)
-    assert f"--dataset_path '{missing}' is not a folder" in output
+    assert f"DATASET_PATH '{missing}' is not a folder" in output
     output = bash("scripts/run_distribute_train.sh", "1", missing, "rank_table.json", status=2)
-    assert f"--dataset_path '{missing}' is not a folder" in output
+    assert f"DATASET_PATH '{missing}' is not a folder" in output
     assert "usage: bash run_eval.sh" in bash("scripts/run_eval.sh", status=1)
     assert "only MindSpore reads it" in bash("scripts/run_infer_310.sh", "stnet.mindir", missing, "y", status=2)
 

@@ -6,25 +6,10 @@ import numpy as np
 import pytest
 
 from engine.weights import formats
+from support.mindspore import field, record
 from utils.errors import WeightsError
 
 NUMBERS = np.arange(6, dtype=np.float32)
-
-
-def varint(number):
-    found = b""
-    while number > 0x7F:
-        found, number = found + bytes([number & 0x7F | 0x80]), number >> 7
-    return found + bytes([number])
-
-
-def field(number, content):
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def record(tag, dims, kind, data):
-    tensor = b"".join(b"\x08" + varint(size) for size in dims) + field(2, kind.encode()) + field(3, data)
-    return field(1, field(1, tag.encode()) + field(2, tensor))
 
 
 def read(path, content):

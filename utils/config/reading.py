@@ -230,17 +230,19 @@ def validate(
     `source` is the user's file, `overrides` what the command line added to it, `recipe` what the shipped file says:
     from these, messages tell where a wrong value came from and what the default is. Raises ConfigError.
     """
-    kept, notices = {}, []
+    kept, notices = {}, {}
     for section, keys in tree.items():
         field = schema.model_fields.get(section)
         retired = field.annotation.retired if field else {}
         kept[section] = {key: value for key, value in keys.items() if key not in retired}
-        notices += [f"{section}.{key} ({retired[key]})" for key in keys if key in retired]
+        for key in keys.keys() & retired.keys():
+            notices.setdefault(f"{key} ({retired[key]})", []).append(section)
     _require_utf8(kept)
     try:
         config = schema.model_validate(kept)
     except ValidationError as error:
         raise ConfigError(validation_problems(schema, error, source, overrides or {}, recipe or {})) from error
     if notices:
-        log.info("config '%s': accepted without effect: %s", source, "; ".join(notices))
+        lines = [f"{'/'.join(sections)}.{reason}" for reason, sections in sorted(notices.items())]
+        log.info("config '%s': accepted without effect: %s", source, "; ".join(lines))
     return config
