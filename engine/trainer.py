@@ -27,6 +27,7 @@ from engine.evaluator import Validation
 from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
+from engine.graph.statistics import PreciseStatistics
 from engine.graph.step import Stepper
 from engine.meter import Meter
 from engine.reporting.training import TrainingReport
@@ -100,6 +101,7 @@ class Trainer:
         pieces = config.TRAIN.accumulate_steps
         self.graph = Graph(self.model, training=True, group=self.group, pieces=pieces, amp=amp, use_gpu=use_gpu)
         self.stepper = Stepper(self.device, self.graph)
+        self.precise = PreciseStatistics(self.device, self.model, self.graph, getattr(config.TRAIN, "precise_bn", 0))
         self.loaded = frozen(self.model, list(self.graph.parameters))
         self.checkpoints = CheckpointManager(self.save_dir, self.model.name, keep_checkpoints, self.stepper, self.group)
         total = config.TRAIN.epoch * len(self.loader)
@@ -192,6 +194,7 @@ class Trainer:
                     self.save_latest()
                     raise Interrupted
                 self.end_epoch()
+                self.precise.compute(self.loader, self.epoch)
                 self.checkpoints.save_epoch(self.state())  # nothing below can lose the epoch
                 self.score_epoch(stop)
                 self.report.epoch()

@@ -3,6 +3,7 @@
 A model is built from validated settings and never reads a file.
 """
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -141,7 +142,7 @@ class ClipModel(Model):
 
     def tuning(self) -> Tuning:
         train = self.config.TRAIN
-        return Tuning(tuple(train.freeze), train.lr_multipliers, train.freeze_bn, self.in_backbone)
+        return Tuning(tuple(train.freeze), train.lr_multipliers, train.freeze_bn, self.in_backbone, train.zero_init)
 
     @property
     def pretrained(self) -> str:
@@ -228,16 +229,39 @@ class ClipModel(Model):
             losses = losses * paddle.matmul(one_hot, paddle.to_tensor(self.class_weights, logits.dtype))
         return mean_of_batch(losses, self.mode == "train")
 
+    nesterov = False
+
     def rate(self, step: int, steps_per_epoch: int) -> float:
-        """Base rate, times `learning_rate_decay` after each third of the epochs (old zoo v1.3)."""
+        """Base rate, times `learning_rate_decay` after each third of the epochs (old zoo v1.3); or TRAIN.schedule's."""
         train = self.config.TRAIN
-        third = train.epoch * steps_per_epoch / 3
-        passed = sum(step >= boundary for boundary in (third, 2 * third))
-        return train.learning_rate * train.learning_rate_decay**passed
+        if train.schedule == "cosine":
+            rate = train.learning_rate * cosine(step, train.epoch * steps_per_epoch)
+        else:
+            rate = train.learning_rate * train.learning_rate_decay ** self.decays(step, steps_per_epoch)
+        return rate * warmup(step, train.warmup_epochs * steps_per_epoch)
+
+    def decays(self, step: int, steps_per_epoch: int) -> int:
+        """How often the rate has fallen before `step` in the piecewise schedule."""
+        third = self.config.TRAIN.epoch * steps_per_epoch / 3
+        return sum(step >= boundary for boundary in (third, 2 * third))
 
     def optimizer(self, rate: paddle.optimizer.lr.LRScheduler) -> paddle.optimizer.Optimizer:
         """Momentum with L2 on everything trainable, batch norms and biases included (old zoo v1.3)."""
         train = self.config.TRAIN
         return paddle.optimizer.Momentum(
-            learning_rate=rate, momentum=train.momentum, weight_decay=paddle.regularizer.L2Decay(train.l2_weight_decay)
+            learning_rate=rate,
+            momentum=train.momentum,
+            use_nesterov=self.nesterov,
+            grad_clip=paddle.nn.ClipGradByGlobalNorm(train.clip_norm) if train.clip_norm else None,
+            weight_decay=paddle.regularizer.L2Decay(train.l2_weight_decay),
         )
+
+
+def cosine(step: int, steps: int) -> float:
+    """Share of the base rate at `step` of `steps`: half a cosine, from 1 to 0 (Loshchilov and Hutter, ICLR 2017)."""
+    return 0.5 * (1.0 + math.cos(math.pi * step / steps))
+
+
+def warmup(step: int, steps: float) -> float:
+    """Share of the rate at `step` where it rises in a line over the first `steps`; 1 afterwards."""
+    return min(1.0, (step + 1) / steps) if steps else 1.0

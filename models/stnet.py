@@ -60,31 +60,34 @@ def temporal_block(x: Tensor, segments: int, conv: str, norm: str, training: boo
     video = paddle.reshape(x, [-1, segments, channels, height, width])
     video = paddle.transpose(video, [0, 2, 1, 3, 4])  # [B, C, T, H, W]
     y = F.relu(biased_conv(video, conv, channels, kernel=(3, 1, 1)))
-    video = video + counted_batch_norm(y, norm, training)
+    video = video + counted_batch_norm(y, norm, training, ends_branch=True)
     video = paddle.transpose(video, [0, 2, 1, 3, 4])  # [B, T, C, H, W]
     return paddle.reshape(video, [-1, channels, height, width])
 
 
 def temporal_xception(x: Tensor, training: bool, dense: bool = False) -> Tensor:
-    """Separable convolutions over time with a projected shortcut: [B, 2048, T, 1] -> [B, 1024, T, 1].
+    """Separable convolutions over time with a projected shortcut: [B, C, T, 1] -> [B, C/2, T, 1]; C is 2048 or 512.
 
     `dense`: the temporal kernels see all channels, as in MindSpore's StNet.
     """
+    width = x.shape[1] // 2
     x = counted_batch_norm(x, "xception_bn", training)
     y = biased_conv(x, "xception_att_conv", x.shape[1], kernel=(3, 1), groups=1 if dense else x.shape[1])
-    y = biased_conv(y, "xception_att_2", 1024, kernel=(1, 1))
+    y = biased_conv(y, "xception_att_2", width, kernel=(1, 1))
     y = F.relu(counted_batch_norm(y, "xception_bndw", training))
-    y = biased_conv(y, "xception_att1", 1024, kernel=(3, 1), groups=1 if dense else 1024)
-    y = biased_conv(y, "xception_att1_2", 1024, kernel=(1, 1))
-    shortcut = biased_conv(x, "xception_dw", 1024, kernel=(1, 1))
+    y = biased_conv(y, "xception_att1", width, kernel=(3, 1), groups=1 if dense else width)
+    y = biased_conv(y, "xception_att1_2", width, kernel=(1, 1))
+    shortcut = biased_conv(x, "xception_dw", width, kernel=(1, 1))
     return F.relu(counted_batch_norm(shortcut + y, "xception_bn2", training))
 
 
 def temporal_norms(depth: int) -> tuple[str, str]:
     """Names of the two temporal batch norms. The old zoo's counter also counted the named norms created before them."""
     stage2, stage3, stage4, _ = resnet.BLOCKS[depth]
-    first = 1 + 3 * (stage2 + stage3) + 2  # the stem, three a block, two projections
-    second = first + 1 + 3 * stage4 + 1
+    convolutions = len(resnet.block_kernels(depth))
+    projections = 2 if depth >= 50 else 1  # in stages 2 and 3
+    first = 1 + convolutions * (stage2 + stage3) + projections  # 1: the stem
+    second = first + 1 + convolutions * stage4 + 1
     return f"batch_norm_{first}", f"batch_norm_{second}"
 
 
@@ -94,18 +97,19 @@ def stnet(image: Tensor, classes: int, depth: int, training: bool, edition: str 
     _, segments, channels, height, width = image.shape
     norms = temporal_norms(depth)
     names2, names3, names4, names5 = resnet.block_names(depth)
+    kernels, size = resnet.block_kernels(depth), resnet.feature_size(depth)
     x = resnet.stem(paddle.reshape(image, [-1, channels, height, width]), training, same=theirs)
-    x = resnet.stage(x, 2, names2, training)
-    x = resnet.stage(x, 3, names3, training)  # [B*T, 512, H/8, W/8]
+    x = resnet.stage(x, 2, names2, training, kernels)
+    x = resnet.stage(x, 3, names3, training, kernels)  # [B*T, size/4, H/8, W/8]
     x = temporal_block(x, segments, "conv3d_0", norms[0], training)
-    x = resnet.stage(x, 4, names4, training)  # [B*T, 1024, H/16, W/16]
+    x = resnet.stage(x, 4, names4, training, kernels)  # [B*T, size/2, H/16, W/16]
     x = temporal_block(x, segments, "conv3d_1", norms[1], training)
-    x = resnet.pool(resnet.stage(x, 5, names5, training))  # [B*T, 2048]
-    x = paddle.reshape(x, [-1, segments, resnet.FEATURES, 1])
-    x = paddle.transpose(x, [0, 2, 1, 3])  # [B, 2048, T, 1]
-    x = temporal_xception(x, training, dense=theirs)  # [B, 1024, T, 1]
-    x = paddle.max(x, axis=[2, 3])  # [B, 1024]
-    return classifier(x, "fc_0", classes, fan_in=resnet.FEATURES)
+    x = resnet.pool(resnet.stage(x, 5, names5, training, kernels))  # [B*T, size]
+    x = paddle.reshape(x, [-1, segments, size, 1])
+    x = paddle.transpose(x, [0, 2, 1, 3])  # [B, size, T, 1]
+    x = temporal_xception(x, training, dense=theirs)  # [B, size/2, T, 1]
+    x = paddle.max(x, axis=[2, 3])  # [B, size/2]
+    return classifier(x, "fc_0", classes, fan_in=size)
 
 
 class STNET(ClipModel):

@@ -161,11 +161,9 @@ class TPNSection(ClipModelSection):
 
 
 class TPNTrainSection(ClipTrainSection):
+    renamed: ClassVar[dict] = {"gradient_clip_norm": "clip_norm"}
     learning_rate_decay: float = Field(0.1, gt=0, description="factor on the rate at each of decay_epochs")
     decay_epochs: list[int] = Field([27], description="epochs at whose start the rate falls")
-    gradient_clip_norm: float = Field(
-        0.0, ge=0, description="bound of the gradients' global norm, before L2 is added; 0: none"
-    )
 
 
 class TPNEvalSection(ClipEvalSection):
@@ -191,6 +189,7 @@ class TPN(ClipModel):
     name = "TPN"
     slug = "tpn"
     title = "Temporal Pyramid Network: one clip, two tempos, fused downwards and upwards"
+    nesterov = True
     config_class = TPNConfig
     head = ("cls_head_fc", "AuxHead_fc")
     not_in_backbone = (
@@ -235,20 +234,6 @@ class TPN(ClipModel):
         logits, auxiliary = outputs
         return super().loss(logits, label) + self.settings.aux_loss_weight * super().loss(auxiliary, label)
 
-    def rate(self, step: int, steps_per_epoch: int) -> float:
-        """Base rate, times `learning_rate_decay` from each of `decay_epochs` on (0.001 after epoch 27 of 47)."""
-        train = self.config.TRAIN
-        passed = sum(step >= epoch * steps_per_epoch for epoch in train.decay_epochs)
-        return train.learning_rate * train.learning_rate_decay**passed
-
-    def optimizer(self, rate: paddle.optimizer.lr.LRScheduler) -> paddle.optimizer.Optimizer:
-        """Nesterov momentum with L2 on everything trainable, batch norms and biases included."""
-        train = self.config.TRAIN
-        clip = paddle.nn.ClipGradByGlobalNorm(train.gradient_clip_norm) if train.gradient_clip_norm else None
-        return paddle.optimizer.Momentum(
-            learning_rate=rate,
-            momentum=train.momentum,
-            use_nesterov=True,
-            grad_clip=clip,
-            weight_decay=paddle.regularizer.L2Decay(train.l2_weight_decay),
-        )
+    def decays(self, step: int, steps_per_epoch: int) -> int:
+        """The rate falls at each of `decay_epochs` (0.001 after epoch 27 of 47)."""
+        return sum(step >= epoch * steps_per_epoch for epoch in self.config.TRAIN.decay_epochs)

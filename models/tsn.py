@@ -37,7 +37,7 @@ def tsn(image: Tensor, classes: int, depth: int, training: bool, backbone: str =
     _, segments, channels, height, width = image.shape
     frames = paddle.reshape(image, [-1, channels, height, width])  # [B*segments, 3*seglen, H, W]
     if backbone == "resnet":
-        x, size = resnet.features(frames, depth, training), resnet.FEATURES
+        x, size = resnet.features(frames, depth, training), resnet.feature_size(depth)
     else:
         x, size = efficientnet.features(frames, training), efficientnet.FEATURES
     x = paddle.reshape(x, [-1, segments, size]).sum(axis=1) / segments  # [B, size]

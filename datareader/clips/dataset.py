@@ -19,11 +19,12 @@ from datareader.clips.pickles import decode_image, read_pickle
 from datareader.clips.sampling import frame_indices, segment_starts, view_starts
 from datareader.clips.transforms import CropResize
 from datareader.clips.video import header, read_frames
+from datareader.names import read_names
 from storage import addresses
 from utils.config.clips import ClipConfig
-from utils.errors import VideoError
+from utils.errors import ConfigError, VideoError, nearest
 
-__all__ = ["ClipDataset"]
+__all__ = ["ClipDataset", "mirrored_labels"]
 
 HEADERS = 100  # that are opened for the mean length of clips
 
@@ -38,6 +39,7 @@ class ClipDataset:
         self.segments, self.views = config.segments(mode), self.section.views
         self.clips, self.crops = (1, 1) if self.training else (self.section.num_clips, self.section.num_crops)
         self.limits = Limits.of(config.MODEL)
+        self.mirrored = mirrored_labels(config) if self.training else {}
 
     @classmethod
     def from_config(cls, config: ClipConfig, mode: str, seed: int = 0) -> Self:
@@ -112,19 +114,23 @@ class ClipDataset:
         crop = self.crop(rng)
         if not lists.is_pickle(item.name, self.model.format):
             frames = read_frames(item.path, self.picker(rng, self.model.mp4_centre), crop, self.limits)
-            return self.in_views(frames), item.label, item.name
+            return self.in_views(frames), self._label(item.label, crop), item.name
         name, label, images = read_pickle(item.path)
         if self.labelled and not 0 <= label < self.model.num_classes:
             raise VideoError(item.path, f"label '{label}' is not in 0..{self.model.num_classes - 1}")
         wanted = self.picker(rng, "clip")(len(images))
         decoded = {i: crop(decode_image(images[i], item.path, i, self.limits)) for i in dict.fromkeys(wanted)}
-        return self.in_views(np.stack([decoded[i] for i in wanted])), label, name
+        return self.in_views(np.stack([decoded[i] for i in wanted])), self._label(label, crop), name
+
+    def _label(self, label: int | None, crop: CropResize) -> int | None:
+        """The label of a clip as it was cut: mirrored clips may have another."""
+        return self.mirrored.get(label, label) if self.mirrored and crop.flipped else label
 
     def crop(self, rng: np.random.Generator | None) -> CropResize:
         """A new geometry for the frames of one size. `rng`: draws it in training, else None."""
         section, model = self.section, self.model
         if self.training:
-            drawn = {"resized": section.crop == "resized", "jitter": section.colour_jitter}
+            drawn = {"resized": section.crop == "resized", "jitter": section.colour_jitter, "flip": bool(section.flip)}
         else:
             drawn = {"crops": self.crops}
         return CropResize(section.short_size, section.target_size, model.resize, model.resize_kernel, rng, **drawn)
@@ -150,3 +156,29 @@ class ClipDataset:
             return frame_indices(starts, length, frame_count, interval)
 
         return pick
+
+
+def mirrored_labels(config: ClipConfig) -> dict[int, int]:
+    """{label: label of its mirrored clips} that TRAIN.flip gives by names: {left: right} goes both ways.
+
+    Raises ConfigError for a name that is not one of MODEL.class_names, or that has two counterparts; DataError.
+    """
+    pairs = config.TRAIN.flip
+    if not isinstance(pairs, dict):
+        return {}
+    if not config.MODEL.class_names:
+        raise ConfigError(f"TRAIN.flip '{pairs}' names classes: set MODEL.class_names to the file of their names")
+    names = read_names(config.MODEL.class_names)
+    found: dict[int, int] = {}
+    for pair in pairs.items():
+        for name, other in (pair, pair[::-1]):
+            if name not in names:
+                guess = nearest(name, names)
+                hint = f"; did you mean '{guess}'?" if guess else ""
+                raise ConfigError(f"TRAIN.flip '{name}': no class of '{config.MODEL.class_names}' is called so{hint}")
+            label = names.index(other) if other in names else None
+            if found.setdefault(names.index(name), label) != label:
+                raise ConfigError(
+                    f"TRAIN.flip '{name}': it has two counterparts; give one class for its mirrored clips"
+                )
+    return found

@@ -74,15 +74,25 @@ class CropResize:
     """One geometry for all frames of a clip: scale to `short_size`, cut `target_size`, perhaps flip. uint8 in and out.
 
     With `rng` (training) the window and the flip are drawn, in the old zoo's order: x, y, flip; without it there are
-    `crops` windows, see `windows`. `resized` draws the window in the unscaled frame instead, and its size with it;
-    `jitter` draws colours, see `colour_matrix`. The draw happens at the first frame, whose size fixes the geometry.
+    `crops` windows, see `windows`. Without `flip` that draw is made, and ignored. `resized` draws the window in the
+    unscaled frame instead, and its size with it; `jitter` draws colours, see `colour_matrix`. The draw happens at the
+    first frame, whose size fixes the geometry.
     """
 
     def __init__(
-        self, short_size, target_size, resize="4:3", kernel="linear", rng=None, crops=1, resized=False, jitter=False
+        self,
+        short_size,
+        target_size,
+        resize="4:3",
+        kernel="linear",
+        rng=None,
+        crops=1,
+        resized=False,
+        jitter=False,
+        flip=True,
     ):
         self.short_size, self.target_size, self.resize, self.kernel = short_size, target_size, resize, kernel
-        self.rng, self.crops, self.resized, self.jitter = rng, crops, resized, jitter
+        self.rng, self.crops, self.resized, self.jitter, self.flip = rng, crops, resized, jitter, flip
         self.plan = self.colours = None
 
     def __call__(self, frame):
@@ -103,12 +113,20 @@ class CropResize:
         cut = np.ascontiguousarray(cuts[0])
         return cut if self.colours is None else cv2.transform(cut, self.colours)
 
+    @property
+    def flipped(self) -> bool:
+        """Whether the clip is mirrored; known after its first frame."""
+        return self.crops == 1 and self.plan[2][0][2]
+
+    def _draw_flip(self):
+        return bool(self.rng.random() < 0.5) and self.flip
+
     def _draw(self, width, height):
         """(size to scale to, window to scale to target_size or None, [(x, y, flip)] to cut)."""
         rng, target = self.rng, self.target_size
         if self.resized:
             source = resized_window(width, height, rng)
-            return (width, height), source, [(0, 0, bool(rng.random() < 0.5))]
+            return (width, height), source, [(0, 0, self._draw_flip())]
         given = f"{width}x{height} pixels"
         if self.resize == "squash":  # the whole frame, nothing is cut off
             width = height = target
@@ -128,7 +146,7 @@ class CropResize:
         if rng is None:
             return size, None, windows(width, height, target, self.crops)
         x, y = int(rng.integers(0, width - target + 1)), int(rng.integers(0, height - target + 1))
-        return size, None, [(x, y, bool(rng.random() < 0.5))]
+        return size, None, [(x, y, self._draw_flip())]
 
 
 def colour_matrix(rng):

@@ -2,8 +2,9 @@
 
     python dataset/quickstart/make_clips.py quickstart_data
 
-A textured square rises, falls, grows or shrinks over a noisy background. Rising is falling played backwards, and
-growing is shrinking played backwards: no single frame, nor any unordered set of frames, tells the two of a pair apart.
+A square rises, falls, grows or shrinks over a noisy background. What does not change in a clip, its size or its height,
+is drawn from what changes in the others, so that single frames of all classes look alike. Rising is falling played
+backwards, and growing is shrinking played backwards: not even all frames, without their order, tell the two apart.
 (All four survive the horizontal flip of training.) Writes clips/<class>/*.mp4, train.list, val.list and classes.txt.
 """
 
@@ -24,12 +25,13 @@ def frames(name, rng):
     background = rng.integers(40, 120, (HEIGHT, WIDTH, 3))
     colour = rng.integers(140, 256, 3)
     x, margin = rng.integers(30, WIDTH - 30), rng.uniform(0.0, 0.1)
-    size, level = rng.uniform(18, 26), rng.uniform(0.35, 0.65) * HEIGHT
-    for t in np.linspace(margin, 1 - margin, FRAMES):
-        progress = 1 - t if name in ("falling", "shrinking") else t
-        side, y = (
-            (size, HEIGHT * (0.85 - 0.7 * progress)) if name in ("rising", "falling") else (8 + 44 * progress, level)
-        )
+    course = np.linspace(margin, 1 - margin, FRAMES)  # shares of the way, or of the growth
+    still = rng.choice(course)
+    if name in ("falling", "shrinking"):
+        course = course[::-1]
+    for share in course:
+        height, growth = (share, still) if name in ("rising", "falling") else (still, share)
+        y, side = HEIGHT * (0.85 - 0.7 * height), 8 + 44 * growth
         image = background + rng.integers(-15, 16, (HEIGHT, WIDTH, 1))
         top, left = int(y - side / 2), int(x - side / 2)
         image[max(0, top) : max(0, int(top + side)), max(0, left) : int(left + side)] = colour

@@ -33,7 +33,8 @@ class Graph:
 
     With `raw` the program takes what the reader delivers (uint8), otherwise the network's float inputs. `shape` goes to
     the model's `inputs` (clips: size, segments). In training the processes of `group` average their gradients, and a
-    batch is computed in `pieces` equal parts; `amp` is None, "bf16" or "fp16", for the device that `use_gpu` selects.
+    batch is computed in `pieces` equal parts; without `update` nothing but the statistics changes. `amp` is None,
+    "bf16" or "fp16", for the device that `use_gpu` selects.
 
     Attributes: `feeds` (names), `inputs` {name: value}, `logits`, `probabilities`, `loss` (None in infer), `parameters`
     {name: (shape, trainable)}, and in training `gradients` {name: value}, `rate`, `optimizer`, `stop`.
@@ -44,6 +45,7 @@ class Graph:
         model,
         raw=True,
         training=False,
+        update=True,
         group=None,
         pieces=1,
         amp=None,
@@ -55,9 +57,9 @@ class Graph:
         tuning = model.tuning() if training else Tuning()
         self.options = BuildOptions(tuning, amp, use_gpu, fold_norms, portable)
         with compat.static_mode(), paddle.utils.unique_name.guard():
-            self._build(model, raw, training, group, pieces, amp, shape)
+            self._build(model, raw, training, training and update, group, pieces, amp, shape)
 
-    def _build(self, model, raw, training, group, pieces, amp, shape):
+    def _build(self, model, raw, training, update, group, pieces, amp, shape):
         self.program, self.startup = paddle.static.Program(), paddle.static.Program()
         with paddle.static.program_guard(self.program, self.startup):
             self.inputs = model.inputs(raw, **shape)
@@ -75,7 +77,7 @@ class Graph:
                 self.feeds.append("label")
             self.parameters = compat.parameters(self.program)
             self.group, self.pieces, self.accumulation, self.amp = group or Group(), pieces, None, amp
-            if training:
+            if update:
                 self._update(model)
 
     def _update(self, model):

@@ -13,7 +13,7 @@ from paddle.static.amp.amp_nn import check_finite_and_unscale, update_loss_scali
 
 from engine.stop import StopSignal
 
-__all__ = ["Accumulation", "LossScale", "Stepper"]
+__all__ = ["Accumulation", "LossScale", "Stepper", "pieces_of"]
 
 
 class Stepper:
@@ -45,7 +45,7 @@ class Stepper:
             loss, probabilities, *told = self._run(graph.program, {**feed, **self._wish(stop)}, fetch + self._told())
         else:
             parts = []
-            for number, piece in enumerate(_pieces(feed, graph.pieces)):
+            for number, piece in enumerate(pieces_of(feed, graph.pieces)):
                 self._seed(seed, number)
                 parts.append(self._run(graph.program, piece, fetch))
             told = self._run(graph.accumulation.program, self._wish(stop), self._told())
@@ -90,7 +90,7 @@ class Stepper:
         return [] if self.graph.stop is None else [self.graph.stop]
 
 
-def _pieces(feed, count):
+def pieces_of(feed: dict[str, np.ndarray], count: int) -> list[dict[str, np.ndarray]]:
     """{name: array} cut into `count` equal ones, in order."""
     size = len(next(iter(feed.values()))) // count
     return [{name: rows[i * size : (i + 1) * size] for name, rows in feed.items()} for i in range(count)]

@@ -17,6 +17,7 @@ from models.layers import options
 OLD_ZOO = ("w_0", "b_0", "w_1", "w_2")  # suffixes of unnamed batch norms
 NAMED = ("scale", "offset", "mean", "variance")  # of those of the backbones
 EPSILON = 1e-5  # of the old zoo's batch norms
+MOMENTUM = 0.9  # of their running statistics
 
 Tensor = paddle.Tensor
 
@@ -56,15 +57,27 @@ def conv_norm(
     stride: int = 1,
     groups: int = 1,
     init: Initializer | None = None,
+    ends_branch: bool = False,
 ) -> Tensor:
     """Convolution without bias, weight `<name>_weights` (MSRA-normal or `init`); then batch norm `<norm>_scale`, ...
 
+    `ends_branch`: a shortcut is added to its result; see `branch_scale`.
     Where batch norms are folded, it is a convolution with the bias `<norm>_offset` alone.
     """
     weight = parameter(f"{name}_weights", [channels, x.shape[1] // groups, *kernel], init or KaimingNormal())
     bias = folded_bias(f"{name}_weights", channels, *named_norm(norm))
     y = convolve(x, weight, bias, stride, groups)
-    return y if bias is not None else batch_norm(y, *named_norm(norm), training=training)
+    if bias is not None:
+        return y
+    return batch_norm(y, *named_norm(norm), training=training, first_scale=branch_scale(ends_branch))
+
+
+def branch_scale(ends_branch: bool) -> float:
+    """The first scale of a batch norm: zero at the end of a residual branch where `Tuning.zero_init` says so, else 1.
+
+    A block is then the identity at first (Goyal et al., arXiv 1706.02677, section 5.1).
+    """
+    return 0.0 if ends_branch and options.current().tuning.zero_init else 1.0
 
 
 def named_norm(norm: str) -> list[str]:
@@ -84,7 +97,14 @@ def folded_bias(
 
 
 def batch_norm(
-    x: Tensor, scale: str | None, offset: str, mean: str, variance: str, training: bool, epsilon: float = EPSILON
+    x: Tensor,
+    scale: str | None,
+    offset: str,
+    mean: str,
+    variance: str,
+    training: bool,
+    epsilon: float = EPSILON,
+    first_scale: float = 1.0,
 ) -> Tensor:
     """Batch normalisation over axis 1 from parameter names; the running statistics are parameters too.
 
@@ -92,23 +112,26 @@ def batch_norm(
     """
     size = [x.shape[1]]
     training = training and not options.current().tuning.fixed(scale or offset)
+    if training:
+        options.current().statistics[mean] = variance
     with options.full_precision():
         x = options.to_float32(x)
         return F.batch_norm(
             x,
             running_mean=parameter(mean, size, Constant(0.0), trainable=False),
             running_var=parameter(variance, size, Constant(1.0), trainable=False),
-            weight=parameter(scale, size, Constant(1.0)) if scale else paddle.ones(size, x.dtype),
+            weight=parameter(scale, size, Constant(first_scale)) if scale else paddle.ones(size, x.dtype),
             bias=parameter(offset, size, Constant(0.0)),
             training=training,
-            momentum=0.9,
+            momentum=MOMENTUM,
             epsilon=epsilon,
         )
 
 
-def counted_batch_norm(x: Tensor, name: str, training: bool) -> Tensor:
+def counted_batch_norm(x: Tensor, name: str, training: bool, ends_branch: bool = False) -> Tensor:
     """Batch norm whose parameters are `<name>.w_0`, `.b_0`, `.w_1`, `.w_2` (layers the old zoo left to a counter)."""
-    return batch_norm(x, *(f"{name}.{part}" for part in OLD_ZOO), training=training)
+    names = (f"{name}.{part}" for part in OLD_ZOO)
+    return batch_norm(x, *names, training=training, first_scale=branch_scale(ends_branch))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

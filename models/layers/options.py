@@ -26,13 +26,14 @@ class Tuning:
     """Which parameters are trained, how fast, and which batch norms keep their running statistics.
 
     `freeze` and the keys of `multipliers` are prefixes of parameter names, or "backbone"; `in_backbone`
-    says which names that covers.
+    says which names that covers. `zero_init`: the last batch norm of each residual branch starts at zero.
     """
 
     freeze: tuple[str, ...] = ()
     multipliers: dict[str, float] = field(default_factory=dict)
     freeze_bn: bool = False
     in_backbone: Callable[[str], bool] = _nothing
+    zero_init: bool = False
 
     def rate(self, name: str) -> float:
         """Factor on the learning rate of parameter `name`: 0 if frozen, else that of the longest prefix, else 1."""
@@ -78,6 +79,7 @@ class BuildOptions:
     fold_norms  batch norms behind convolutions become part of them; for inference only
     portable    use no operator that paddle2onnx cannot convert; for inference only
     folded      filled while building: {name of a convolution's weight: its FoldedNorm}
+    statistics  filled while building: {running mean: running variance}, names, of batch norms that update them
     """
 
     tuning: Tuning = Tuning()
@@ -86,6 +88,7 @@ class BuildOptions:
     fold_norms: bool = False
     portable: bool = False
     folded: dict[str, FoldedNorm] = field(default_factory=dict)
+    statistics: dict[str, str] = field(default_factory=dict)
 
     def folded_values(self, plain: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """{name: array} of the plain network -> the values of the program that was built with these options."""

@@ -1,7 +1,7 @@
-"""ResNet-50/101/152 (He et al., CVPR 2016) on pictures, and the slow-only ResNet on clips (TPN, CVPR 2020).
+"""ResNet-18/34/50/101/152 (He et al., CVPR 2016) on pictures, and the slow-only ResNet on clips (TPN, CVPR 2020).
 
 Parameters have the old zoo's names: res2a_branch2a_weights, bn2a_branch2a_scale, ... The stride of a block sits in its
-3x3 convolution. The stages are separate functions, because StNet puts temporal blocks between them.
+first 3x3 convolution. The stages are separate functions, because StNet puts temporal blocks between them.
 
 The network on clips is the one on pictures with other kernels (`slow_kernels`): time is never strided or pooled.
 The names are the same, so that ImageNet weights carry over through `inflate`.
@@ -15,11 +15,12 @@ import paddle.nn.functional as F
 
 from models.layers.named import conv_norm
 
-BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-FEATURES = 2048  # channels after the last stage
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+FEATURES = 2048  # channels after the last stage of 50 layers and more
 
 STEM, SLOW_STEM = (7, 7), (1, 7, 7)
 BOTTLENECK = ((1, 1), (3, 3), (1, 1))  # kernels of a block's three convolutions
+BASIC = ((3, 3), (3, 3))  # and of the two in a block of ResNet-18 and -34
 
 Tensor = paddle.Tensor
 Arrays = dict[str, np.ndarray]
@@ -30,6 +31,16 @@ def slow_kernels(stage: int) -> Sequence[Sequence[int]]:
     """Kernels of a block on clips: the first convolution of stages 4 and 5 spans three frames, all others one."""
     frames = 3 if stage >= 4 else 1
     return (frames, 1, 1), (1, 3, 3), (1, 1, 1)
+
+
+def feature_size(depth: int) -> int:
+    """Channels after the last stage."""
+    return FEATURES if depth >= 50 else 512
+
+
+def block_kernels(depth: int) -> Sequence[Sequence[int]]:
+    """Kernels of a block's convolutions on pictures."""
+    return BOTTLENECK if depth >= 50 else BASIC
 
 
 def block_names(depth: int) -> list[list[str]]:
@@ -53,7 +64,7 @@ def stem(x: Tensor, training: bool, kernel: Sequence[int] = STEM, same: bool = F
     return F.max_pool3d(x, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
 
 
-def bottleneck(
+def block(
     x: Tensor,
     name: str,
     width: int,
@@ -61,20 +72,28 @@ def bottleneck(
     training: bool,
     kernels: Sequence[Sequence[int]] = BOTTLENECK,
 ) -> Tensor:
-    """Three convolutions to `width`, `width` (carries the stride) and 4 x `width` channels, plus a shortcut.
+    """Convolutions with these kernels, plus a shortcut, which is projected when the shape changes.
 
-    The shortcut is projected when the shape changes.
+    Three: to `width`, `width` (carries the stride) and 4 x `width` channels. Two: both to `width`, the first strided.
     """
 
-    def unit(x: Tensor, branch: str, channels: int, kernel: Sequence[int], stride: int = 1) -> Tensor:
-        return conv_norm(x, f"res{name}_branch{branch}", f"bn{name}_branch{branch}", channels, kernel, training, stride)
+    def unit(
+        x: Tensor, branch: str, channels: int, kernel: Sequence[int], stride: int = 1, ends_branch: bool = False
+    ) -> Tensor:
+        conv, norm = f"res{name}_branch{branch}", f"bn{name}_branch{branch}"
+        return conv_norm(x, conv, norm, channels, kernel, training, stride, ends_branch=ends_branch)
 
-    first, middle, last = kernels
-    y = F.relu(unit(x, "2a", width, first))
-    y = F.relu(unit(y, "2b", width, middle, stride))
-    y = unit(y, "2c", 4 * width, last)
-    if stride > 1 or x.shape[1] != 4 * width:
-        x = unit(x, "1", 4 * width, last, stride)
+    if len(kernels) == 2:
+        channels, last = width, (1, 1)
+        y = F.relu(unit(x, "2a", width, kernels[0], stride))
+        y = unit(y, "2b", width, kernels[1], ends_branch=True)
+    else:
+        channels, last = 4 * width, kernels[2]
+        y = F.relu(unit(x, "2a", width, kernels[0]))
+        y = F.relu(unit(y, "2b", width, kernels[1], stride))
+        y = unit(y, "2c", channels, last, ends_branch=True)
+    if stride > 1 or x.shape[1] != channels:
+        x = unit(x, "1", channels, last, stride)
     return F.relu(x + y)
 
 
@@ -88,7 +107,7 @@ def stage(
     """Stage `number` (2..5) with the blocks `names`: the first halves the resolution, except in stage 2."""
     for i, name in enumerate(names):
         stride = 2 if i == 0 and number > 2 else 1
-        x = bottleneck(x, name, 64 * 2 ** (number - 2), stride, training, kernels)
+        x = block(x, name, 64 * 2 ** (number - 2), stride, training, kernels)
     return x
 
 
@@ -98,10 +117,10 @@ def pool(x: Tensor) -> Tensor:
 
 
 def features(x: Tensor, depth: int, training: bool) -> Tensor:
-    """Images [N, C, H, W] -> pooled features [N, 2048]."""
+    """Images [N, C, H, W] -> pooled features [N, 2048], or [N, 512] with 18 or 34 layers."""
     x = stem(x, training)
     for number, names in enumerate(block_names(depth), start=2):
-        x = stage(x, number, names, training)
+        x = stage(x, number, names, training, block_kernels(depth))
     return pool(x)
 
 

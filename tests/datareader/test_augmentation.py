@@ -3,8 +3,14 @@ generator alone.
 """
 
 import numpy as np
+import pytest
 
+from datareader.clips.dataset import ClipDataset, mirrored_labels
 from datareader.clips.transforms import AREA, RATIO, YIQ, CropResize, colour_matrix, resized_window
+from datareader.lists import read_clip_list
+from models import find
+from support import tiny
+from utils.errors import ConfigError
 
 
 def noise(height=48, width=64):
@@ -74,3 +80,41 @@ def test_off_by_default():
     cut = crop(frame)
     x, y, flip = crop.plan[2][0]
     np.testing.assert_array_equal(cut, frame[y : y + 32, x : x + 32][:, :: -1 if flip else 1])
+
+
+def flipping(folder, flip, names=("left turn", "wave", "right turn")):
+    (folder / "names.txt").write_text("\n".join(names))
+    sizes = {"short_size": 36, "target_size": 32, "flip": flip}
+    return find("TSN").config_class(
+        MODEL={"num_classes": 3, "class_names": str(folder / "names.txt"), "format": "mp4"}, TRAIN=sizes
+    )
+
+
+def test_mirrored_clips_change_their_label_by_name(tmp_path):
+    clips = tiny.make_clips(tmp_path / "clips", count=2)
+
+    def read(flip):
+        config = flipping(tmp_path, flip)
+        items = read_clip_list(clips, "TRAIN.filelist", 3, labelled=True, data_root=None, fallback="mp4")
+        data = ClipDataset(config, "train", items, seed=1)
+        return [data.read(index, epoch)[:2] for index in (0, 1) for epoch in range(8)]
+
+    plain, mapped, still = read(True), read({"right turn": "left turn"}), read(False)
+    mirrored = [not np.array_equal(one[0], other[0]) for one, other in zip(plain, still, strict=True)]
+    assert {True, False} == set(mirrored[:8]) == set(mirrored[8:])
+    for (frames, label), (same, new), turned in zip(plain, mapped, mirrored, strict=True):
+        np.testing.assert_array_equal(frames, same)
+        assert new == (2 if turned and label == 0 else label)  # class 1 has no counterpart
+    for (frames, _), (cut, _), turned in zip(plain, still, mirrored, strict=True):
+        np.testing.assert_array_equal(frames, cut[:, :, ::-1] if turned else cut)
+
+
+def test_a_map_of_mirrored_classes_goes_both_ways_and_names_mistakes(tmp_path):
+    assert mirrored_labels(flipping(tmp_path, {"left turn": "right turn"})) == {0: 2, 2: 0}
+    assert mirrored_labels(flipping(tmp_path, True)) == mirrored_labels(flipping(tmp_path, False)) == {}
+    with pytest.raises(ConfigError, match="TRAIN.flip 'left trun': no class .* did you mean 'left turn'?"):
+        mirrored_labels(flipping(tmp_path, {"left trun": "right turn"}))
+    with pytest.raises(ConfigError, match="TRAIN.flip 'right turn': it has two counterparts"):
+        mirrored_labels(flipping(tmp_path, {"left turn": "right turn", "wave": "right turn"}))
+    with pytest.raises(ConfigError, match="TRAIN.flip .* names classes: set MODEL.class_names"):
+        mirrored_labels(find("TSN").config_class(TRAIN={"flip": {"a": "b"}}))

@@ -126,6 +126,17 @@ def test_two_of_four_clips_are_one_of_eight(tmp_path):
     assert state(two)["history"][0]["loss"] == pytest.approx(state(one)["history"][0]["loss"], rel=1e-6)
 
 
+def test_two_processes_are_two_pieces_of_one_with_every_key_of_a_small_recipe(tmp_path):
+    """Batch norms see the same halves of each batch, and the precise statistics are those of all of them."""
+    data = tiny.make_clips(tmp_path / "clips", count=8)
+    (tmp_path / "names.txt").write_text("left\nright\n")
+    overrides = {**tiny.TINY, "TRAIN.filelist": data, "TRAIN.batch_size": 4, "TRAIN.seed": 3, **tiny.SMALL_RECIPE}
+    overrides["MODEL.class_names"] = tmp_path / "names.txt"
+    two, one = (train("TINYNET", tmp_path / name, overrides, "--valid_interval=0") for name in ("two", "one"))
+    together(launcher.start(2, tmp_path, *two), drivers.start(*one, "-o", "TRAIN.accumulate_steps=2"))
+    assert_close(tensors(tmp_path / "two/TINYNET_epoch0"), tensors(tmp_path / "one/TINYNET_epoch0"))
+
+
 def test_three_processes_of_two_pieces_score_every_video_once(videos, tmp_path):
     overrides = {**videos, **ATTENTION_CLUSTER}
     pieces = ("-o", "TRAIN.accumulate_steps=2")

@@ -14,11 +14,14 @@ from support import drivers, tiny
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return tiny.make_clips(tmp_path_factory.mktemp("clips"), count=8)
+    path = tiny.make_clips(tmp_path_factory.mktemp("clips"), count=8)
+    (path.parent / "names.txt").write_text("left\nright\n")
+    return path
 
 
 def words(data, save_dir, *more):
-    overrides = {**tiny.TINY, **tiny.lists(data), "TRAIN.epoch": 3, "TRAIN.seed": 7}
+    overrides = {**tiny.TINY, **tiny.lists(data), "TRAIN.epoch": 3, "TRAIN.seed": 7, **tiny.SMALL_RECIPE}
+    overrides["MODEL.class_names"] = data.parent / "names.txt"
     return [
         "train.py",
         "--model_name=TINYNET",

@@ -1,4 +1,4 @@
-"""torchvision's ResNets as backbones: every tensor is loaded, with any prefix before the names."""
+"""torchvision's and paddle.vision's ResNets as backbones: every tensor is loaded, with any prefix before the names."""
 
 import numpy as np
 import pytest
@@ -31,8 +31,9 @@ def torchvision(shapes, depth, prefix=""):
     }
 
 
-@pytest.mark.parametrize("depth, count", [(50, 265), (101, 520)])
-@pytest.mark.parametrize("prefix", ["", "module.", "backbone."])
+@pytest.mark.parametrize(
+    "depth, count, prefix", [(18, 100, ""), (34, 180, "module."), (50, 265, "backbone."), (101, 520, "module.")]
+)
 def test_every_tensor_of_a_backbone(depth, count, prefix):
     model, shapes = shapes_of(depth=depth)
     assert len(names(depth)) == count and set(names(depth).values()) == set(shapes) - {"fc_0.w_0", "fc_0.b_0"}
@@ -57,14 +58,38 @@ def test_by_hand():
         table["layer3.5.conv2.weight"] == "res4f_branch2b_weights"
         and table["layer4.2.bn3.running_mean"] == "bn5c_branch2c_mean"
     )
+    assert names(18)["layer4.1.conv2.weight"] == "res5b_branch2b_weights"
+    assert names(34)["layer2.0.downsample.0.weight"] == "res3a_branch1_weights"
+    assert "layer1.0.downsample.0.weight" not in names(18)
     assert names(101)["layer3.22.conv1.weight"] == "res4b22_branch2a_weights"
 
 
-def test_stnet_takes_it_too():
-    _, tsn = shapes_of()
-    model, shapes = shapes_of("STNET", seglen=5)
-    found, report = weights.backbone(torchvision(tsn, 50), model, shapes)
-    assert len(found) == 265 and found["conv1_weights"].shape == (64, 15, 7, 7) and report.reshaped
+@pytest.mark.parametrize("depth, count", [(18, 100), (50, 265)])
+def test_stnet_takes_it_too(depth, count):
+    _, tsn = shapes_of(depth=depth)
+    model, shapes = shapes_of("STNET", depth, seglen=5)
+    found, report = weights.backbone(torchvision(tsn, depth), model, shapes)
+    assert len(found) == count and found["conv1_weights"].shape == (64, 15, 7, 7) and report.reshaped
+
+
+def test_paddle_vision_has_torchvisions_names_but_for_the_statistics():
+    model, shapes = shapes_of(depth=18)
+    endings = {"running_mean": "_mean", "running_var": "_variance"}
+    source = {
+        ".".join([endings.get(word, word) for word in name.split(".")]): value
+        for name, value in torchvision(shapes, 18).items()
+    }
+    assert "layer4.1.bn2._variance" in source
+    found, report = weights.backbone(source, model, shapes)
+    assert len(found) == 100 and not report.missing
+    np.testing.assert_array_equal(found["bn5b_branch2b_variance"], source["layer4.1.bn2._variance"])
+
+
+def test_a_resnet_18_with_another_first_block_is_refused():
+    model, shapes = shapes_of(depth=18)
+    source = {**values(shapes), "res2a_branch1_weights": np.zeros((64, 64, 1, 1), np.float32)}
+    with pytest.raises(WeightsError, match="'res2a_branch1_weights': .* give torchvision's or paddle.vision's"):
+        weights.backbone(source, model, shapes)
 
 
 def test_other_networks_are_left_alone():

@@ -65,7 +65,7 @@ class Mean(tpn.TPN):
 
 @pytest.mark.parametrize("bound", [0.0, 0.01])
 def test_two_steps_of_the_optimizer(bound):
-    train = {"l2_weight_decay": 0.1, "gradient_clip_norm": bound, "momentum": 0.9}
+    train = {"l2_weight_decay": 0.1, "clip_norm": bound, "momentum": 0.9}
     model = Mean(config(MODEL={"seglen": 1, "num_classes": 4, "aux_loss_weight": 0.25}, TRAIN=train), "train")
     graph, device = Graph(model, raw=False, training=True, size=(4, 4)), Device()
     device.initialise(graph)

@@ -20,6 +20,14 @@ TINY = {
     "TRAIN.epoch": 1,
 }
 
+SMALL_RECIPE = {  # every key of TRAIN that training on few clips brought; the classes are called left and right
+    "TRAIN.schedule": "cosine",
+    "TRAIN.warmup_epochs": 0.5,
+    "TRAIN.clip_norm": 0.5,
+    "TRAIN.precise_bn": 2,
+    "TRAIN.flip": "{'left': 'right'}",
+}
+
 FEATURES = {
     "AttentionCluster": {"MODEL.seg_num": 4, "MODEL.cluster_nums": "[2, 2]", "MODEL.hidden_sizes": "[16, 16]"},
     "AttentionLSTM": {"MODEL.embedding_size": 8, "MODEL.lstm_size": 4, "MODEL.hidden_sizes": "[16, 16]"},

@@ -173,8 +173,8 @@ def test_the_number_of_segments_a_user_wrote_counts(tmp_path):
         ({"TRAIN.batch_size": 0}, "TRAIN.batch_size = '0': expected a number of at least 1"),
         ({"TRAIN.momentum": 1}, "TRAIN.momentum = '1': expected a number below 1"),
         (
-            {"MODEL.num_layers": 80},
-            "MODEL.num_layers = '80': expected 50, 101 or 152; did you mean '101'.* .depth of the ResNet",
+            {"MODEL.num_layers": 60},
+            "MODEL.num_layers = '60': expected 18, 34, 50, 101 or 152; did you mean '50'.* .depth of the ResNet",
         ),
         (
             {"MODEL.resize": "keep-ratio"},

@@ -41,7 +41,7 @@ class ClipModelSection(ModelSection):
     frame_interval: int = Field(
         1, ge=1, le=10**6, description="distance of those frames, in frames of the video; 1: neighbours"
     )
-    num_layers: Literal[50, 101, 152] = Field(50, description="depth of the ResNet: 50, 101 or 152")
+    num_layers: Literal[18, 34, 50, 101, 152] = Field(50, description="depth of the ResNet: 18, 34, 50, 101 or 152")
     image_mean: list[float] = Field(
         [0.485, 0.456, 0.406], min_length=3, max_length=3, description="RGB mean on a 0..1 scale"
     )
@@ -59,6 +59,22 @@ class ClipModelSection(ModelSection):
 class ClipTrainSection(ClipReadSection, TrainSection):
     learning_rate_decay: float = Field(0.1, gt=0, description="factor on the rate after each third of the epochs")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum")
+    schedule: Literal["piecewise", "cosine"] = Field(
+        "piecewise", description="how the rate falls: piecewise, by learning_rate_decay, or cosine, to zero at the end"
+    )
+    warmup_epochs: float = Field(0.0, ge=0, description="epochs in which the rate rises from near zero, in a line")
+    clip_norm: float = Field(0.0, ge=0, description="bound of the gradients' global norm, before L2 is added; 0: none")
+    zero_init: bool = Field(False, description="the last batch norm of each residual branch starts at zero, not at one")
+    precise_bn: int = Field(
+        0,
+        ge=0,
+        le=10**4,
+        description="batches over which the statistics of batch norms are computed anew after each epoch; 0: none",
+    )
+    flip: bool | dict[str, str] = Field(
+        True,
+        description="mirror half of the clips; or {class: class of its mirrored clips}, e.g. {left turn: right turn}",
+    )
     l2_weight_decay: float = Field(
         1e-4, ge=0, description="L2 on all trainable parameters, including batch norms and biases"
     )
