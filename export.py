@@ -7,10 +7,13 @@
 The folder needs neither weights nor config. docs/export.md says what is in it and how other programs use it.
 """
 
+import argparse
+from collections.abc import Sequence
+
 from utils import cli, mindspore
 
 
-def parse(argv):
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.Parser(prog="export.py", description=__doc__)
     cli.add_common(parser)
     parser.add_argument(
@@ -41,7 +44,7 @@ def parse(argv):
     return mindspore.parse(parser, argv)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int | None:
     args = parse(argv)
     if args.list_weights:
         from engine.weights import released

@@ -8,14 +8,17 @@
 Exit status 1 says that some clips could not be read; each is named with its reason, and the others are classified.
 """
 
+import argparse
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from utils import cli
 
 FEW_VIEWS = 8  # of TSN, for instance, the folded program is built in the time in which it saves on 14 views
 
 
-def parse(argv):
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.Parser(prog="infer.py", description=__doc__)
     cli.add_common(parser)
     parser.add_argument(
@@ -27,19 +30,7 @@ def parse(argv):
         metavar="DIR",
         help="a model that export.py wrote, instead of --weights and --config",
     )
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="bf16: 16-bit products on a CPU that has them; auto: fp32 (default)",
-    )
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "inference", "executor"),
-        default="auto",
-        help="what runs weights: Paddle's plain executor, or paddle.inference with the folded program; auto (default): "
-        "paddle.inference on a CPU where there are more than a few clips, for the models that it makes faster",
-    )
+    cli.add_engine(parser, auto=" where there are more than a few clips")
     parser.add_argument("--tensorrt", action="store_true", help="run an exported model by TensorRT, on a GPU")
     parser.add_argument(
         "--filelist", type=cli.path, help="list of samples; labels are not needed (default: INFER.filelist)"
@@ -68,7 +59,7 @@ def parse(argv):
     return cli.arguments(parser, argv)
 
 
-def add_timelines(parser):
+def add_timelines(parser: cli.Parser) -> None:
     """Flags of long videos."""
     group = parser.add_argument_group("long videos: what happens when")
     group.add_argument(
@@ -110,12 +101,12 @@ def add_timelines(parser):
     )
 
 
-def window(text):
+def window(text: str) -> str | float:
     """Type of --window_seconds."""
     return text if text == "auto" else cli.between(0.01, 86400)(text)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int | None:
     args = parse(argv)
     if args.list_weights:
         from engine.weights import released
@@ -158,7 +149,7 @@ def main(argv=None):
         return timelines.run(args, predictor, clips) if args.window_seconds else classify(args, predictor, clips)
 
 
-def classify(args, predictor, clips):
+def classify(args: argparse.Namespace, predictor: Any, clips: list[str]) -> int:
     """Classify, write and print; returns the exit status."""
     from engine.reporting.opening import announce
     from reports import tables as report
@@ -180,14 +171,14 @@ def classify(args, predictor, clips):
     return 1 if failed else 0
 
 
-def engine_for(args, clips, views):
+def engine_for(args: argparse.Namespace, clips: list[str], views: int) -> str:
     """`--engine`; "auto" leaves a few clips to the executor, since building the folded program takes longer."""
     files = [path for path in clips if os.path.isfile(path)]
     few = clips and len(files) == len(clips) and len(files) * views <= FEW_VIEWS
     return "executor" if few and args.engine == "auto" and args.precision != "bf16" else args.engine
 
 
-def write_page(args, predictor, results, sheet):
+def write_page(args: argparse.Namespace, predictor: Any, results: list[dict], sheet: Any) -> list | None:
     """The contact sheet; what goes wrong with it is a line in the log."""
     from reports.pages import inference, page
 

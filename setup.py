@@ -12,7 +12,7 @@ VERSION = Path(__file__).resolve().parent / "paddle_video_zoo" / "version.py"
 class EditableOnly(build_py):
     """Recipes, class names and the programs lie beside the packages and would be missing from a wheel."""
 
-    def run(self):
+    def run(self) -> None:
         if not self.editable_mode:
             raise SystemExit("this project is used from its own folder: install it there with `pip install -e .`")
         super().run()

@@ -6,10 +6,13 @@
 Exit status 1 says that some listed samples could not be read; the report names them.
 """
 
+import argparse
+from collections.abc import Sequence
+
 from utils import cli, mindspore
 
 
-def parse(argv):
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.Parser(prog="test.py", description=__doc__)
     cli.add_common(parser)
     cli.add_devices(parser)
@@ -22,19 +25,7 @@ def parse(argv):
         default="data/evaluate_results",
         help="folder of the report (default: data/evaluate_results)",
     )
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "inference", "executor"),
-        default="auto",
-        help="what runs weights: Paddle's plain executor, or paddle.inference with the folded program; auto (default): "
-        "paddle.inference on a CPU, for the models that it makes faster",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="bf16: 16-bit products on a CPU that has them; auto: fp32 (default)",
-    )
+    cli.add_engine(parser, auto="")
     parser.add_argument("--no_report", action="store_true", help="write tables only, no page with pictures")
     parser.add_argument("--log_interval", type=int, default=1, help="log every N batches, 0: never (default: 1)")
     mindspore.add_flags(parser)
@@ -42,7 +33,7 @@ def parse(argv):
     return mindspore.parse(parser, argv)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int | None:
     args = parse(argv)
     if args.list_weights:
         from engine.weights import released

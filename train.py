@@ -7,10 +7,15 @@
 Every key of a config, with its meaning, is in configs/<model>.yaml. Flags may be spelt with `-` or `_`.
 """
 
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 from utils import cli, mindspore
 
 
-def parse(argv):
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.Parser(prog="train.py", description=__doc__)
     cli.add_common(parser)
     cli.add_devices(parser)
@@ -58,7 +63,7 @@ def parse(argv):
     return mindspore.parse(parser, argv)
 
 
-def add_output(parser):
+def add_output(parser: cli.Parser) -> None:
     """Flags of what a run checks, draws and traces, and those of old scripts."""
     parser.add_argument(
         "--check_data",
@@ -77,7 +82,7 @@ def add_output(parser):
         parser.add_argument(flag, action="store_true", help="accepted for old scripts; has no effect")
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int | None:
     args = parse(argv)
     if args.list_weights:
         from engine.weights import released
@@ -108,12 +113,12 @@ def main(argv=None):
     return fit(args, model, config, use_gpu)
 
 
-def fixed_seed(args):
+def fixed_seed(args: argparse.Namespace) -> bool | None:
     """Whether --fix_random_seed, or its old name, was given as True; None: neither was given."""
     return args.fix_random_seed if args.fix_random_seed is not None else args.enable_ce
 
 
-def configured(args):
+def configured(args: argparse.Namespace) -> tuple[Any, Any]:
     """(model class, configuration) of the flags."""
     from dataset import layout
     from engine.configuration import configure
@@ -132,7 +137,7 @@ def configured(args):
     )
 
 
-def fit(args, model, config, use_gpu):
+def fit(args: argparse.Namespace, model: Any, config: Any, use_gpu: bool) -> Any:
     """Train in this process, alone or as one of several."""
     from engine.distributed.launch import joined
     from engine.reporting.opening import announce
@@ -166,7 +171,7 @@ def fit(args, model, config, use_gpu):
             print_kpis(history[-1], group.world)
 
 
-def require_weights(args, model):
+def require_weights(args: argparse.Namespace, model: Any) -> None:
     """Notice missing weights before a graph is built for them."""
     from engine.weights import load as weights
 
@@ -175,7 +180,7 @@ def require_weights(args, model):
             weights.file_of(source, model.name)
 
 
-def check_data(config, save_dir, valid_interval):
+def check_data(config: Any, save_dir: str | Path, valid_interval: int) -> int:
     """Decode all clips of the lists and say what is wrong with them; the exit status."""
     from datareader.check import check_config
     from engine.configuration import class_names
@@ -185,7 +190,7 @@ def check_data(config, save_dir, valid_interval):
     return check_config(config, class_names(config), addresses.join(save_dir, "check_data.csv"), modes)
 
 
-def print_kpis(result, devices):
+def print_kpis(result: Any, devices: Any) -> None:
     """Print the old zoo's lines for continuous evaluation (fixed seed): the last epoch's loss and seconds a step."""
     print(f"kpis\ttrain_cost_card{devices}\t{result['loss']:.6f}")
     print(f"kpis\ttrain_speed_card{devices}\t{result['seconds_per_step']:.6f}")

@@ -9,6 +9,7 @@ Times are CPU seconds, the best of some rounds that take turns, with the files i
 import pickle
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -138,8 +139,8 @@ def reading(shards, count=200, rounds=5):
     old = {kind: f"the old way with a {kind}" for kind in ("pickle by Python 2", "pickle by Python 3")}
     times = best(
         {
-            **{name: lambda kind=kind: old_batches(shards[kind]) for kind, name in old.items()},
-            **{kind: lambda kind=kind: new_batches(shards[kind]) for kind in shards},
+            **{name: partial(old_batches, shards[kind]) for kind, name in old.items()},
+            **{kind: partial(new_batches, shards[kind]) for kind in shards},
         },
         rounds,
     )

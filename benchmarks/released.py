@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def steps(folder):
     for title, form in (("Lite0 exported", "paddle"), ("Lite0 onnxruntime", "onnx")):
         export(lite, folder / form, form)
         found[title] = load_exported(folder / form, use_gpu=False), feed
-    return {way: lambda pair=pair: pair[0].run(pair[1]) for way, pair in found.items()}
+    return {way: partial(model.run, feed) for way, (model, feed) in found.items()}
 
 
 def cpu_times(ways, rounds):

@@ -85,7 +85,8 @@ def _wrong_label(label: int | None, num_classes: int | None) -> str:
     if label is None:
         return "no label; expected `path label`"
     if label < 0 or (num_classes is not None and label >= num_classes):
-        return f"label '{label}' is not in 0..{'' if num_classes is None else num_classes - 1}"
+        last = "" if num_classes is None else num_classes - 1
+        return f"label '{label}' is not in 0..{last}"
     return ""
 
 

@@ -1,12 +1,19 @@
 """The findings of `dataset/check.py` as text: problems, clips per class, a summary."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 SHOWN = 10  # problems and classes that are named before "and 5 more"
 RARE = 0.2  # a class with less than this share of the average is called rare
 
 
-def verdict(samples, num_classes=None, names=None, frames=None):
+def verdict(
+    samples: Sequence[Any],
+    num_classes: int | None = None,
+    names: Sequence[str] | None = None,
+    frames: Sequence[int] | None = None,
+) -> tuple[str, bool]:
     """(text, whether something is wrong) of checked samples, in the order of the lists.
 
     The first list is the one to train on.

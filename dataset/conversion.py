@@ -1,7 +1,9 @@
 """What tools for many clips share: whole files only, and a list of what failed."""
 
 import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from datareader.parallel import each
 from storage.files import replacing
@@ -9,7 +11,9 @@ from storage.tables import write_csv
 from utils.errors import DataError, VideoError
 
 
-def convert_all(convert, jobs, workers, title):
+def convert_all(
+    convert: Callable[[Any], Any], jobs: Sequence[Any], workers: int, title: str
+) -> tuple[list[Any], list[VideoError]]:
     """([result of convert(job)], [VideoError]): a clip that cannot be converted stops no other.
 
     Raises DataError for the rest.
@@ -26,7 +30,7 @@ def convert_all(convert, jobs, workers, title):
 
 
 @contextlib.contextmanager
-def writing(target):
+def writing(target: str | Path) -> Iterator[Path]:
     """`replacing` for a converted clip: what stops this one would stop them all. Raises DataError."""
     try:
         with replacing(target) as path:
@@ -35,7 +39,7 @@ def writing(target):
         raise DataError(f"'{target}' cannot be written: {error.strerror or error}") from error
 
 
-def write_failures(path, failures):
+def write_failures(path: str | Path, failures: Sequence[VideoError]) -> None:
     """A csv file with the columns sample and reason, sorted; an older one goes away when nothing failed."""
     path = Path(path)
     if not failures:

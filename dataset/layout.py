@@ -8,7 +8,9 @@ Likewise val.
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from datareader import lists
 from datareader.names import read_names
@@ -23,7 +25,7 @@ FOLDERS = ("{}_pkl", "{}", "{}_mp4")  # of a split, in the order in which they a
 MODES = {"train": ("TRAIN",), "val": ("VALID", "TEST", "INFER")}  # whose lists a split is
 
 
-def overrides(folder, out, splits):
+def overrides(folder: str | Path, out: str | Path, splits: Sequence[str]) -> dict[str, Any]:
     """{'SECTION.key': value} that point the modes of `splits` (train, val) at lists written into the folder `out`,
     and, where clips lie in class folders that are not Kinetics-400's, tell their number and names. Raises
     DataError, ConfigError.

@@ -10,6 +10,7 @@ was some.
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from utils.errors import ConfigError, DataError
 MINIMUM = 2  # clips of a class: one to learn from, one to check with
 
 
-def find(folder):
+def find(folder: str | Path) -> dict[str, list[Path]]:
     """{class name: sorted clips} of the subfolders of `folder`. Raises DataError.
 
     Hidden subfolders and those without any clip do not count.
@@ -53,7 +54,7 @@ def find(folder):
     return classes
 
 
-def unreadable(clips):
+def unreadable(clips: Sequence[Path]) -> dict[Path, str]:
     """{path: reason} of the clips that do not decode, or whose names no list can hold."""
 
     def reason(path):
@@ -74,7 +75,9 @@ def unreadable(clips):
     return {path: why for path, why in found if why}
 
 
-def split(classes, share, seed):
+def split(
+    classes: dict[str, list[Path]], share: float, seed: int
+) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]]]:
     """(training, validation) lists of (path, label); `share` of each class, rounded, but at least one clip either way.
 
     Raises DataError for classes that are too small.
@@ -93,7 +96,9 @@ def split(classes, share, seed):
     return train, valid
 
 
-def write(out, classes, train, valid):
+def write(
+    out: Path, classes: dict[str, list[Path]], train: list[tuple[Path, int]], valid: list[tuple[Path, int]]
+) -> None:
     """The three text files and the config, whose paths are absolute, so that it serves from any folder."""
     out = Path(out).absolute()
     names = {
@@ -124,10 +129,13 @@ def _lines(out, samples):
     for path, label in samples:
         path = path.absolute()
         text = str(path.relative_to(out) if path.is_relative_to(out) else path)
-        yield f"{text if text == text.lstrip() else os.path.join('.', text)} {label}"  # readers strip lines
+        text = text if text == text.lstrip() else os.path.join(".", text)  # readers strip lines
+        yield f"{text} {label}"
 
 
-def summary(classes, train, valid, bad):
+def summary(
+    classes: dict[str, list[Path]], train: list[tuple[Path, int]], valid: list[tuple[Path, int]], bad: dict[Path, str]
+) -> str:
     """Counts per class and what was left out, as text."""
     counts = [Counter(label for _, label in part) for part in (train, valid)]
     lines = [f"{'train':>6} {'val':>6}  class"]
@@ -136,7 +144,9 @@ def summary(classes, train, valid, bad):
     return "\n".join(lines + [f"left out: '{path}': {reason}" for path, reason in bad.items()])
 
 
-def make(folder, share=0.2, out=None, seed=0):
+def make(
+    folder: str | Path, share: float = 0.2, out: str | Path | None = None, seed: int = 0
+) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]], dict[Path, str]]:
     """Scan, check, split, write. Returns (training samples, validation samples, {unreadable path: reason}).
 
     Raises ZooError.
@@ -159,7 +169,7 @@ def make(folder, share=0.2, out=None, seed=0):
     return train, valid, bad
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.Parser(prog="dataset/make_lists.py", description=__doc__)
     parser.add_argument("dir", type=cli.given, help="folder with a subfolder of clips for each class")
     parser.add_argument(

@@ -14,6 +14,7 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ class Estimate(NamedTuple):
     cost: float  # seconds of one processor core for each source byte
 
 
-def find(source_dir, target_dir):
+def find(source_dir: str | Path, target_dir: str | Path) -> list[tuple[Path, Path]]:
     """[(clip, mp4 to write)] of all clips below `source_dir`. Raises ConfigError, DataError."""
     source, target = Path(source_dir), Path(target_dir)
     if not source.is_dir():
@@ -68,7 +69,7 @@ def find(source_dir, target_dir):
     return [(path, made) for made, path in sources.items()]
 
 
-def transcode(source, target, settings):
+def transcode(source: Path, target: Path, settings: Settings) -> tuple[int, int]:
     """Write one clip; (bytes before, bytes after).
 
     Raises VideoError for a clip that cannot be read whole, DataError for the target.
@@ -153,7 +154,7 @@ def _encoder(container, stream, frame, settings):
     return encoder
 
 
-def reading_seconds(path):
+def reading_seconds(path: str | Path) -> float:
     """Processor time of reading the frames that TSN sees of a clip, the best of a few times."""
 
     def once():
@@ -164,7 +165,7 @@ def reading_seconds(path):
     return min(once() for _ in range(REPEATS))
 
 
-def estimate(sources, settings):
+def estimate(sources: Sequence[Path], settings: Settings) -> Estimate | None:
     """The Estimate of a few clips, spread over the list, or None where none of them can be read."""
     chosen = [sources[i] for i in sorted({len(sources) * (2 * n + 1) // (2 * SAMPLES) for n in range(SAMPLES)})]
     before, after, old, new, spent, clips = 0, 0, 0.0, 0.0, 0.0, 0
@@ -182,7 +183,7 @@ def estimate(sources, settings):
     return Estimate(clips, after / before, old / new, spent / before) if clips else None
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.Parser(prog="dataset/transcode.py", description=__doc__)
     parser.add_argument("source_dir", help="folder of clips, searched with all its subfolders")
     parser.add_argument("target_dir", help="folder for the mp4s")

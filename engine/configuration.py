@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from datareader.names import read_names
 from engine.checkpoints import files as checkpoint
@@ -9,6 +10,7 @@ from engine.checkpoints import finding
 from engine.graph import compat
 from engine.weights import formats, released
 from models import MODELS, find
+from models.base import Model
 from storage import addresses
 from storage.files import parse_json
 from utils.config import reading as configs
@@ -61,7 +63,14 @@ def _locate(path):
 FILE_KEYS = ("filelist", "class_names", "kinetics_labels", "eigen_file")
 
 
-def configure(name=None, config=None, overrides=None, weights=None, fallback=None, command=""):
+def configure(
+    name: str | None = None,
+    config: str | Path | None = None,
+    overrides: dict[str, Any] | None = None,
+    weights: Any = None,
+    fallback: str | None = None,
+    command: str = "",
+) -> tuple[type[Model], Any]:
     """(model class, configuration). Layers: shipped recipe < `config` file < `overrides` {'SECTION.key': value}.
 
     Without `config`, the configuration of a checkpoint given as `weights` is used. Without `name`, MODEL.name of the
@@ -143,7 +152,7 @@ def _without_configuration(weights):
     return f"'{weights}' does not say (checkpoints of this zoo do); "
 
 
-def changed_keys(config, *modes):
+def changed_keys(config: Any, *modes: str) -> list[tuple[str, Any, Any]]:
     """[(SECTION.key, value of the recipe, value here)] of all keys that differ from the model's shipped recipe.
 
     Only MODEL and the sections of `modes` are compared.
@@ -153,7 +162,7 @@ def changed_keys(config, *modes):
     return [row for row in found if row[0].partition(".")[0] in ("MODEL", *map(str.upper, modes))]
 
 
-def choose_gpu(use_gpu):
+def choose_gpu(use_gpu: bool | None) -> bool:
     """Whether to run on a GPU: as asked where possible, with a notice where `True` cannot be had."""
     available = compat.gpu_available()
     if use_gpu and not available:
@@ -161,7 +170,7 @@ def choose_gpu(use_gpu):
     return available if use_gpu is None else use_gpu and available
 
 
-def class_names(config, source=None):
+def class_names(config: Any, source: Any = None) -> list[str]:
     """Names of the classes in index order. Raises ConfigError if their number is wrong.
 
     The first that exists is used: MODEL.class_names, the names in the checkpoint `source`, INFER.kinetics_labels, the
@@ -186,7 +195,7 @@ def class_names(config, source=None):
     return names
 
 
-def clip_seconds(source, model):
+def clip_seconds(source: Any, model: str) -> float | None:
     """Mean length of the clips that the weights `source` of `model` were trained on, where they tell it; else None."""
     state = checkpoint.state_of(finding.resolve(source, model)) if isinstance(source, str | Path) else None
     return (state or {}).get("clip_seconds")

@@ -2,11 +2,15 @@
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from datareader import READERS, loader_for
+from datareader.loader import Loader
 from engine import bad_samples, views
 from engine.configuration import class_names
 from engine.distributed.group import Group
@@ -17,6 +21,7 @@ from engine.reporting.testing import report
 from engine.stop import Interrupted, StopSignal
 from engine.weights import load as weights
 from metrics import METRICS
+from models.base import Model
 from reports import REPORTS
 from reports.pages.evaluation import prepare
 from storage import locks
@@ -26,8 +31,16 @@ log = logging.getLogger("zoo")
 
 
 def evaluate(
-    device, graph, loader, new_metric, log_interval=0, prefix="[TEST] test_iter", collect=None, group=None, stop=None
-):
+    device: Device,
+    graph: Graph,
+    loader: Loader,
+    new_metric: Callable[[], Any],
+    log_interval: int = 0,
+    prefix: str = "[TEST] test_iter",
+    collect: Callable | None = None,
+    group: Group | None = None,
+    stop: Any = None,
+) -> Any:
     """Score every readable sample of `loader`, by the average of its views; returns the metric that `new_metric()`
     makes, updated.
 
@@ -40,14 +53,8 @@ def evaluate(
     """
     group = group or Group()
     metric, section = new_metric(), loader.dataset.section
-    batches = tqdm(
-        loader.epoch(),
-        total=len(loader),
-        desc=prefix,
-        unit="batch",
-        disable=None if group.is_main else True,
-        leave=False,
-    )
+    hidden = None if group.is_main else True
+    batches = tqdm(loader.epoch(), total=len(loader), desc=prefix, unit="batch", disable=hidden, leave=False)
     with loader:
         for batch in batches:
             labels = batch.feed["label"][:: section.views]
@@ -79,14 +86,14 @@ def evaluate(
     return metric
 
 
-def merge(group, kept):
+def merge(group: Group, kept: Any) -> None:
     """Give process 0's metric or report (`state`, `merge`) what all processes' have kept."""
     states = group.gather(kept.state()) if group.world > 1 else []
     if states:
         kept.merge(states)
 
 
-def gathered(group, metric):
+def gathered(group: Group, metric: Any) -> dict[str, float]:
     """The result of all processes' parts of a metric, on each of them. Process 0's keeps all parts."""
     merge(group, metric)
     return group.broadcast_object(metric.result() if group.is_main else None)
@@ -98,7 +105,16 @@ class Validation:
     Reads the list at once: raises ConfigError, DataError.
     """
 
-    def __init__(self, model_class, config, device: Device, new_metric, save_dir, group: Group, log_interval=0):
+    def __init__(
+        self,
+        model_class: type[Model],
+        config: Any,
+        device: Device,
+        new_metric: Callable[[], Any],
+        save_dir: str | Path,
+        group: Group,
+        log_interval: int = 0,
+    ):
         model = model_class(config, "valid", group.world)
         self.reader, self.model_name = model.data, model.name
         self.data = READERS[self.reader].from_config(config, "valid")
@@ -142,17 +158,17 @@ class Validation:
 
 
 def test(
-    model_class,
-    config,
-    source,
-    use_gpu=False,
-    log_interval=1,
-    save_dir="data/evaluate_results",
-    group=None,
-    pages=True,
-    engine="auto",
-    precision="auto",
-):
+    model_class: type[Model],
+    config: Any,
+    source: Any,
+    use_gpu: bool = False,
+    log_interval: int = 1,
+    save_dir: str | Path = "data/evaluate_results",
+    group: Group | None = None,
+    pages: bool = True,
+    engine: str = "auto",
+    precision: str = "auto",
+) -> tuple[dict[str, float], list]:
     """Evaluate weights on the TEST list, write tables and (`pages`) a page with pictures.
 
     engine, precision: see engine/export/memory.py

@@ -41,7 +41,7 @@ class LoadedModel:
     def __init__(
         self,
         model_class: type,
-        config,
+        config: Any,
         weights: Weights | None = None,
         use_gpu: bool | None = None,
         engine: str = "executor",
@@ -58,7 +58,7 @@ class LoadedModel:
         self.device.initialise(self.graph())
         self.report = weight_files.load_into(weight_files.strict, self.device, self.graph(), self.model, source)
 
-    def graph(self, raw: bool = True, **shape) -> Graph:
+    def graph(self, raw: bool = True, **shape: Any) -> Graph:
         """The graph of an input shape, built when it is first asked for; all graphs share their parameters."""
         key = (raw, *shape.items())
         with compat.static_mode():  # threads that ask for the same shape get the same graph
@@ -66,7 +66,7 @@ class LoadedModel:
                 self.graphs[key] = Graph(self.model, raw, **shape)
             return self.graphs[key]
 
-    def run(self, feed: dict[str, np.ndarray], raw: bool = True, **shape) -> tuple[np.ndarray, np.ndarray]:
+    def run(self, feed: dict[str, np.ndarray], raw: bool = True, **shape: Any) -> tuple[np.ndarray, np.ndarray]:
         """(probabilities, logits), float32 [B, classes], of one batch.
 
         raw: whether the batch is as readers deliver it (uint8), or as the network takes it (float32)
@@ -98,7 +98,7 @@ def load_model(
     return LoadedModel(model_class, settings, weights, use_gpu, engine, precision)
 
 
-def check_source(config, weights, exported, tensorrt: bool, engine: str) -> None:
+def check_source(config: Any, weights: Any, exported: Any, tensorrt: bool, engine: str) -> None:
     """ConfigError where these arguments of Predictor do not go together."""
     if exported and (config or weights):
         raise ConfigError(f"'{exported}' is an exported model and brings its own; leave out '{config or weights}'")

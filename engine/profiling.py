@@ -2,6 +2,8 @@
 
 import itertools
 import logging
+from pathlib import Path
+from typing import Any
 
 import paddle
 
@@ -10,7 +12,7 @@ log = logging.getLogger("zoo")
 WARM_UP, STEPS = 2, 5  # the first steps build and tune; they would drown the rest
 
 
-def profile(trainer, folder):
+def profile(trainer: Any, folder: str | Path) -> None:
     """Run a few training steps of a started Trainer and write their trace into `folder`. Nothing is saved."""
     written = paddle.profiler.export_chrome_tracing(str(folder)) if trainer.group.is_main else _nothing
     profiler = paddle.profiler.Profiler(scheduler=(WARM_UP, WARM_UP + STEPS), on_trace_ready=written)

@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from types import FrameType
 
 import numpy as np
@@ -30,10 +31,11 @@ class StopSignal:
 
     requested: this process was asked to stop
     agreed: all processes of `group` know that one of them was asked; they change their minds at the same step
+    patience: {signal: seconds within which repeated ones count as one}
     """
 
-    def __init__(self, group: Group | None = None):
-        self.group = group or Group()
+    def __init__(self, group: Group | None = None, patience: Mapping[int, float] = PATIENCE):
+        self.group, self.patience = group or Group(), patience
         self.requested = False
         self._agreed = False
         self._received = {}
@@ -57,14 +59,14 @@ class StopSignal:
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
-            for number in PATIENCE:
+            for number in self.patience:
                 if number is signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
                     self._handlers_before[number] = signal.signal(number, self._receive)
         return self
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if number in self._received and now - self._received[number] >= PATIENCE[number]:
+        if number in self._received and now - self._received[number] >= self.patience[number]:
             raise KeyboardInterrupt
         self._received.setdefault(number, now)
         self.requested = True

@@ -9,6 +9,8 @@ enough to go on bit for bit on a CPU. Under a launcher every process runs this l
 import logging
 import secrets
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -63,8 +65,8 @@ class Trainer:
     def __init__(
         self,
         model_class: type,
-        config,
-        save_dir="checkpoints",
+        config: Any,
+        save_dir: str | Path = "checkpoints",
         use_gpu: bool = False,
         log_interval: int = 10,
         valid_interval: int = 1,

@@ -1,11 +1,14 @@
 """Several views of a video (clips in time, crops in space): through the graph a few at a time, averaged outside it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from utils.errors import WeightsError
 
 
-def probabilities(run, feed, section):
+def probabilities(run: Callable[[dict[str, Any]], Any], feed: dict[str, Any], section: Any) -> np.ndarray:
     """Scores [B, classes] of a batch whose rows are the `section.views` views of each video, one after the other;
     `run(feed) -> (probabilities, logits)` is the network.
 
@@ -36,13 +39,13 @@ def finite(scores: np.ndarray) -> np.ndarray:
     )
 
 
-def softmax(logits):
+def softmax(logits: np.ndarray) -> np.ndarray:
     """Of rows [B, classes]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def cross_entropy(probabilities, labels):
+def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Mean over rows, from averaged probabilities [B, classes] and labels [B, 1]: the loss of what is reported, which
     is not the mean of the views' losses.
     """

@@ -6,13 +6,14 @@ carried. An epoch keeps k (score, hit, class) triples a video, about 140 bytes a
 
 import heapq
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
 from utils.errors import ConfigError, DataError
 
 
-def best_classes(probabilities, k):
+def best_classes(probabilities: np.ndarray, k: int) -> np.ndarray:
     """Indices [B, k] of the k largest of [B, C], best first, equal scores by class index.
 
     Which of several equal scores at the limit is kept is not defined, as in the old zoo.
@@ -22,12 +23,12 @@ def best_classes(probabilities, k):
     return np.take_along_axis(top, order, axis=1)
 
 
-def hits_at_one(probabilities, labels):
+def hits_at_one(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """bool [B]: is each video's best class one of *its own* labels? (old zoo v1.8.0 looked it up in all rows)"""
     return labels[np.arange(len(labels)), probabilities.argmax(axis=1)]
 
 
-def precisions_at_equal_recall(scores, hits, positives):
+def precisions_at_equal_recall(scores: np.ndarray, hits: np.ndarray, positives: np.ndarray) -> np.ndarray:
     """float [B]: share of true classes among a video's n best, n being how many labels it has; 0 for n = 0.
 
     scores, hits [B, K]: of the K >= max(positives) best classes, best first; positives int [B]. A score of 0 finds
@@ -37,7 +38,7 @@ def precisions_at_equal_recall(scores, hits, positives):
     return (hits & counted & (scores > 0)).sum(axis=1) / np.maximum(positives, 1)
 
 
-def average_precision(scores, hits, positives):
+def average_precision(scores: np.ndarray, hits: np.ndarray, positives: int) -> float:
     """Sum over the hits, best score first, of the precision down to them, over all `positives`, pooled or not.
 
     0.0 without any.
@@ -80,18 +81,18 @@ class YouTube8M:
 
     best = "gap"  # the value by which the best checkpoint is chosen
 
-    def __init__(self, num_classes, topk=20):
+    def __init__(self, num_classes: int, topk: int = 20):
         if num_classes < 2:
             raise ConfigError(f"MODEL.num_classes is '{num_classes}': YouTube-8M scores need at least 2 classes")
         self.num_classes, self.k = num_classes, min(topk, num_classes)
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         self.count, self.loss, self.hit_at_one, self.perr = 0, 0.0, 0.0, 0.0
         self.positives = np.zeros(self.num_classes, np.int64)
         self.numbers, self.pools = [], []
 
-    def update(self, probabilities, labels, loss, number=0):
+    def update(self, probabilities: np.ndarray, labels: np.ndarray, loss: float, number: int = 0) -> None:
         """probabilities [B, C], labels multi-hot [B, C], loss: mean over the batch.
 
         Where several processes share each batch, its `number` in the epoch lets `merge` restore the order, which
@@ -122,7 +123,7 @@ class YouTube8M:
         self.numbers.append(number)
         self.pools.append(tuple(part[order] for part in (scores, hits, classes)))
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         """The state as {name: array}."""
         scores, hits, classes = (
             [np.concatenate(parts) for parts in zip(*self.pools, strict=True)] if self.pools else [np.empty(0)] * 3
@@ -137,7 +138,7 @@ class YouTube8M:
             "sizes": np.array([len(pool[0]) for pool in self.pools], int),
         }
 
-    def merge(self, states):
+    def merge(self, states: Sequence[dict[str, np.ndarray]]) -> None:
         """Become the sum of several metrics' states.
 
         Parts of a batch that have one number are put together, in this order.
@@ -161,7 +162,7 @@ class YouTube8M:
             raise DataError("nothing was scored: no sample of the list could be read")
         return [np.concatenate(parts) for parts in zip(*self.pools, strict=True)]
 
-    def average_precisions(self):
+    def average_precisions(self) -> np.ndarray:
         """Average precision of each class, [C], over the videos that have it among their k best.
 
         0 for classes never seen.
@@ -177,7 +178,7 @@ class YouTube8M:
             ]
         )
 
-    def result(self):
+    def result(self) -> dict[str, float]:
         """Ranks the whole pool anew, two seconds a million pairs: once an epoch, not once a batch."""
         scores, hits, _ = self._pooled()
         return {
@@ -189,7 +190,7 @@ class YouTube8M:
         }
 
     @staticmethod
-    def line(result, final=False):
+    def line(result: dict[str, float], final: bool = False) -> str:
         """The text of a log line, as the old zoo's scrapers know it: ` , loss = 0.693147, Hit@1 = 0.50, PERR = 0.21,
         GAP = 0.43`.
 

@@ -60,7 +60,7 @@ class NextvladSection(FeatureModelSection):
         return self
 
     @property
-    def features(self):
+    def features(self) -> dict[str, int]:
         return {"rgb": self.video_feature_size, "audio": self.audio_feature_size}
 
 

@@ -8,6 +8,7 @@ on the same classes, comparison_classes.csv. The first run is the one that the o
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -213,7 +214,7 @@ def _curves(runs):
     return [Picture(name, f"{title} by epoch", several(trained, name, title)) for name, title in shown]
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.Parser(prog="reports/compare.py", description=__doc__)
     parser.add_argument("runs", nargs="+", type=cli.given, help="folders of runs, or folder/MODEL")
     parser.add_argument("--save_dir", type=cli.given, default="comparison", help="where to write (default: comparison)")

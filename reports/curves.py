@@ -4,6 +4,7 @@ A history is a list of rows, one an epoch: {"epoch": 0, "loss": 1.7, "top1": 33.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from reports.plots import BLUE, COLOURS, GREY, ORANGE, drawing, labels, png
 
@@ -43,7 +44,7 @@ def _mark(axes, best):
         axes.axvline(best["epoch"], color=GREY, linestyle=":", linewidth=1.5)
 
 
-def draw_loss(axes, history: list[dict], best: dict | None) -> None:
+def draw_loss(axes: Any, history: list[dict], best: dict | None) -> None:
     """Loss in training and in validation."""
     axes.set_title("loss")
     _lines(axes, history, [("loss", "training", BLUE), ("valid_loss", "validation", ORANGE)])
@@ -61,7 +62,7 @@ def _logarithmic(axes, values):
     return True
 
 
-def draw_score(axes, history: list[dict], best: dict | None) -> None:
+def draw_score(axes: Any, history: list[dict], best: dict | None) -> None:
     """The main score in training and in validation; a star at the best epoch."""
     key = score_key(history)
     axes.set_title(SCORES.get(key, "score"))
@@ -72,7 +73,7 @@ def draw_score(axes, history: list[dict], best: dict | None) -> None:
         axes.legend(frameon=False)
 
 
-def draw_rate(axes, history: list[dict], best: dict | None) -> None:
+def draw_rate(axes: Any, history: list[dict], best: dict | None) -> None:
     """Learning rate of the last step of each epoch."""
     axes.set_title("learning rate")
     _lines(axes, history, [("learning_rate", "learning rate", BLUE)])
@@ -80,7 +81,7 @@ def draw_rate(axes, history: list[dict], best: dict | None) -> None:
         axes.set_ylim(bottom=0)
 
 
-def draw_time(axes, history: list[dict], best: dict | None) -> None:
+def draw_time(axes: Any, history: list[dict], best: dict | None) -> None:
     """Samples a second, and the share of each step spent waiting for data."""
     axes.set_title("speed")
     _lines(axes, history, [("samples_per_second", "samples/s", BLUE)])

@@ -1,6 +1,7 @@
 """Data collected during an evaluation for its page: predictions with names, and pictures of the worst mistakes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Classification:
         self.views, self.mistakes = views, []
         self.columns = {"indices": [], "ids": [], "labels": [], "best": [], "scores": [], "truth": []}
 
-    def add(self, batch, probabilities: np.ndarray) -> None:
+    def add(self, batch: Any, probabilities: np.ndarray) -> None:
         """Keep a batch (`indices`, `ids`, `labels`, `feed`: frames uint8 [B*views, T, H, W, 3]) and scores [B, C]."""
         labels = np.asarray(batch.labels, int)
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :LISTED]  # equal scores by class index
@@ -82,7 +83,7 @@ class Classification:
             for name, column in self.columns.items()
         }
 
-    def write(self, folder: str | Path, model: str, names: list[str], metric) -> list:
+    def write(self, folder: str | Path, model: str, names: list[str], metric: Any) -> list:
         """Per-class scores, confusion matrix and each clip's prediction as CSV; returns the paths."""
         kept = self.arrays()
         predicted = kept["best"][:, 0].tolist()
@@ -118,7 +119,7 @@ class MultiLabel:
     def __init__(self, views: int = 1):
         """`views` is 1 for features."""
 
-    def add(self, batch, probabilities: np.ndarray) -> None:
+    def add(self, batch: Any, probabilities: np.ndarray) -> None:
         """A batch; nothing is kept."""
 
     def state(self) -> dict[str, np.ndarray]:
@@ -128,14 +129,14 @@ class MultiLabel:
     def merge(self, states: list[dict[str, np.ndarray]]) -> None:
         """Nothing to merge."""
 
-    def write(self, folder: str | Path, model: str, names: list[str], metric) -> list:
+    def write(self, folder: str | Path, model: str, names: list[str], metric: Any) -> list:
         """Videos and average precision of each class as CSV, "" where no video has the class; returns the paths."""
         rows = class_precisions(names, metric)
         path = addresses.join(folder, f"{model}_per_class.csv")
         return [write_csv(path, ["class", "name", "videos", "average_precision"], rows)]
 
 
-def class_precisions(names: list[str], metric) -> list[tuple]:
+def class_precisions(names: list[str], metric: Any) -> list[tuple]:
     """Rows (class, name, videos, average precision) of a YouTube8M metric; "" where no video has the class."""
     columns = zip(names, metric.positives.tolist(), metric.average_precisions(), strict=True)
     return [(i, name, count, f"{precision:.6f}" if count else "") for i, (name, count, precision) in enumerate(columns)]

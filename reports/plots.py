@@ -7,6 +7,8 @@ import contextlib
 import functools
 import logging
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,7 +47,7 @@ DRAWING = threading.RLock()  # matplotlib's settings are those of the whole proc
 
 
 @contextlib.contextmanager
-def drawing(width: float, height: float, rows: int = 1, columns: int = 1, **more):
+def drawing(width: float, height: float, rows: int = 1, columns: int = 1, **more: Any) -> Iterator[tuple[Any, Any]]:
     """(figure, axes) of a size in inches; one thread draws at a time. `more`: arguments of Figure.subplots."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -69,7 +71,7 @@ def drawing(width: float, height: float, rows: int = 1, columns: int = 1, **more
         yield figure, figure.subplots(rows, columns, **more)
 
 
-def png(figure, dpi: int = 150) -> bytes:
+def png(figure: Any, dpi: int = 150) -> bytes:
     """The PNG of a figure, without a date or a version in it: equal values give equal bytes.
 
     `Figure.savefig` would draw it twice."""

@@ -104,3 +104,33 @@ def test_files_and_functions_are_short():
             if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno + 1 >= MOST_IN_FUNCTION:
                 long[f"{name}.{node.name}"] = node.end_lineno - node.lineno + 1
     assert long == {}
+
+
+def unannotated(function: ast.FunctionDef) -> list[str]:
+    """Parameters without annotation, and `->` where the result has none."""
+    given = function.args
+    parameters = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+    missing = [each.arg for each in parameters if each and not each.annotation and each.arg not in ("self", "cls")]
+    return missing if function.returns or function.name == "__init__" else [*missing, "->"]
+
+
+def test_no_conditions_inside_f_strings_and_no_defaults_of_lambdas():
+    found = []
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            hidden = isinstance(node, ast.FormattedValue) and any(isinstance(n, ast.IfExp) for n in ast.walk(node))
+            if hidden or isinstance(node, ast.Lambda) and (node.args.defaults or node.args.kw_defaults):
+                found.append(f"{name}:{node.lineno}")
+    assert found == []
+
+
+def test_public_functions_are_annotated():
+    missing = {}
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            inside = node.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_") else [node]
+            for function in inside:
+                public = isinstance(function, ast.FunctionDef) and not function.name.startswith("_")
+                if (public or getattr(function, "name", "") == "__init__") and unannotated(function):
+                    missing[f"{name}.{function.name}"] = unannotated(function)
+    assert missing == {}

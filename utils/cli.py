@@ -70,13 +70,13 @@ def assignment(text: str) -> tuple[str, str]:
 class Parser(argparse.ArgumentParser):
     """argparse that takes `--model-name` for `--model_name` and names the nearest flag when one is unknown."""
 
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 
-    def parse_args(self, argv=None):
+    def parse_args(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
         return super().parse_args(self.spelt(argv))
 
-    def spelt(self, argv):
+    def spelt(self, argv: Sequence[str] | None) -> list[str]:
         """The words of a command line (None: this program's), flags with underscores."""
         return [self._underscored(word) for word in (sys.argv[1:] if argv is None else argv)]
 
@@ -87,7 +87,7 @@ class Parser(argparse.ArgumentParser):
         flag, equals, value = word.partition("=")
         return "--" + flag[2:].replace("-", "_") + equals + value
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         for word in message.removeprefix("unrecognized arguments: ").split():
             guess = nearest(word.partition("=")[0], self._option_string_actions) if word.startswith("--") else None
             if guess and message.startswith("unrecognized"):
@@ -136,6 +136,23 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
         metavar="N|0,1,3|cpu:N",
         help="number of GPUs, which of the visible ones, or processes on the CPU, each with its part of every batch "
         "(default: all visible GPUs, else one process)",
+    )
+
+
+def add_engine(parser: argparse.ArgumentParser, auto: str) -> None:
+    """The flags of the drivers that only run a network; `auto` says where --engine=auto takes paddle.inference."""
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "inference", "executor"),
+        default="auto",
+        help="what runs weights: Paddle's plain executor, or paddle.inference with the folded program; auto (default): "
+        f"paddle.inference on a CPU{auto}, for the models that it makes faster",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="bf16: 16-bit products on a CPU that has them; auto: fp32 (default)",
     )
 
 

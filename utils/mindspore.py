@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from collections.abc import Sequence
 
 from utils import cli
 from utils.config import reading as configs
@@ -15,7 +16,7 @@ ONLY_THERE = {
 }
 
 
-def file_format(text):
+def file_format(text: str) -> str:
     """'onnx', from --file_format in any letter case; an error that says what to type for what only MindSpore writes."""
     if text.upper() in ONLY_THERE:
         raise argparse.ArgumentTypeError(f"'{text}': {ONLY_THERE[text.upper()]}")
@@ -24,7 +25,7 @@ def file_format(text):
     return "onnx"
 
 
-def add_flags(parser):
+def add_flags(parser: cli.Parser) -> None:
     """Flags of train.py and test.py."""
     group = parser.add_argument_group("as MindSpore's StNet spells them; the model is STNET where none is named")
     group.add_argument("--device_id", type=cli.at_least(0), help="the visible GPU to compute on")
@@ -40,7 +41,7 @@ def add_flags(parser):
         group.add_argument(flag, help="accepted; has no effect")
 
 
-def add_export_flags(parser):
+def add_export_flags(parser: cli.Parser) -> None:
     """Flags of export.py."""
     group = parser.add_argument_group("as MindSpore's StNet spells them; the model is STNET where none is named")
     group.add_argument("--resume", type=cli.path, help="the same as --weights; '' is none")
@@ -49,7 +50,7 @@ def add_export_flags(parser):
     group.add_argument("--device_id", type=cli.at_least(0), help="accepted; has no effect")
 
 
-def parse(parser, argv):
+def parse(parser: cli.Parser, argv: Sequence[str] | None) -> argparse.Namespace:
     """`cli.arguments`; what a flat config of MindSpore's keys says of flags holds where the command line does not."""
     known, _ = parser.parse_known_args(parser.spelt(argv))
     if known.config:
@@ -67,7 +68,7 @@ def parse(parser, argv):
     return args
 
 
-def devices(args):
+def devices(args: argparse.Namespace) -> str | None:
     """What --devices, or else --run_distribute and --device_id, ask for; None: nothing does."""
     if args.devices or args.run_distribute:
         return args.devices or "all"

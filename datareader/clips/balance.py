@@ -1,15 +1,18 @@
 """Weights of classes that are unequally frequent in a list."""
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from datareader import lists
 from utils.errors import DataError
 
 log = logging.getLogger("zoo")
 
 
-def balanced(items, config):
+def balanced(items: Sequence[lists.Item], config: Any) -> np.ndarray:
     """Factors on the loss of each class, inverse to its share of the list and one on average over the samples.
 
     Raises DataError.

@@ -1,7 +1,13 @@
 """Choosing the frames that a network sees. Pure functions of numbers; indices wrap around at `frame_count`."""
 
+from collections.abc import Sequence
 
-def segment_starts(frame_count, segments, length, rng=None, centre="clip"):
+import numpy as np
+
+
+def segment_starts(
+    frame_count: int, segments: int, length: int, rng: np.random.Generator | None = None, centre: str = "clip"
+) -> list[int]:
     """First frame of each of `segments` equal parts (old zoo, v1.5 rule).
 
     With `rng` (training) the start is uniform inside the part; without it the clip is centred:
@@ -19,7 +25,7 @@ def segment_starts(frame_count, segments, length, rng=None, centre="clip"):
     return [i * part + offset for i in range(segments)]
 
 
-def view_starts(frame_count, segments, length, clips):
+def view_starts(frame_count: int, segments: int, length: int, clips: int) -> list[int]:
     """`segment_starts` of `clips` clips that lie evenly over each part, clip-major: the test of dense sampling.
 
     With one segment these are the starts of TPN's authors: of 300 frames and clips of 64, 11, 35, 59, ... 225. Videos
@@ -32,7 +38,7 @@ def view_starts(frame_count, segments, length, clips):
     return [i * part + int(tick / 2 + tick * clip) for clip in range(clips) for i in range(segments)]
 
 
-def frame_indices(starts, length, frame_count, interval=1):
+def frame_indices(starts: Sequence[int], length: int, frame_count: int, interval: int = 1) -> list[int]:
     """`length` frames from each start, `interval` apart, wrapped around a short video.
 
     mmaction2 wraps too; TPN's authors repeat the last frame.
@@ -40,7 +46,7 @@ def frame_indices(starts, length, frame_count, interval=1):
     return [(start + i * interval) % frame_count for start in starts for i in range(length)]
 
 
-def stride_indices(frame_count, wanted, rng=None):
+def stride_indices(frame_count: int, wanted: int, rng: np.random.Generator | None = None) -> list[int]:
     """`wanted` frames spread evenly over a video of any length: frame floor((i + u) * frame_count / wanted) for each i.
 
     u is uniform in [0, 1) with `rng` (training), else 1/2 (old zoo v1.3 drew it in every mode: scores varied from run

@@ -21,7 +21,7 @@ LIGHT = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.58
 ]
 
 
-def scaled_size(width, height, short_size, resize="4:3"):
+def scaled_size(width: int, height: int, short_size: int, resize: str = "4:3") -> tuple[int, int]:
     """(width, height) after scaling: untouched where the short side fits already, else 4:3 or 3:4 whatever the source
     was (old zoo v1.3, kept because released weights were trained so), or `keep_ratio`."""
     if min(width, height) == short_size:
@@ -33,12 +33,12 @@ def scaled_size(width, height, short_size, resize="4:3"):
     return max(short_size, round(width * scale)), max(short_size, round(height * scale))
 
 
-def centre_offset(size, target):
+def centre_offset(size: int, target: int) -> int:
     """Rounded half to even, as Python 3 rounded for the published scores: 341 - 224 gives 58."""
     return int(round((size - target) / 2))
 
 
-def windows(width, height, target, crops=1):
+def windows(width: int, height: int, target: int, crops: int = 1) -> list[tuple[int, int, bool]]:
     """[(x, y, flip)] of the views of one frame.
 
     1 crop: the centre. 3 crops: along the long side, first, last, middle (TPN's authors). 10 crops: the corners and
@@ -56,7 +56,7 @@ def windows(width, height, target, crops=1):
     return [(x, y, False)]
 
 
-def resized_window(width, height, rng):
+def resized_window(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
     """(x, y, width, height) of a window of random area and ratio inside a frame.
 
     If ten draws do not fit, it is the largest square in the centre.
@@ -81,15 +81,15 @@ class CropResize:
 
     def __init__(
         self,
-        short_size,
-        target_size,
-        resize="4:3",
-        kernel="linear",
-        rng=None,
-        crops=1,
-        resized=False,
-        jitter=False,
-        flip=True,
+        short_size: int,
+        target_size: int,
+        resize: str = "4:3",
+        kernel: str = "linear",
+        rng: np.random.Generator | None = None,
+        crops: int = 1,
+        resized: bool = False,
+        jitter: bool = False,
+        flip: bool = True,
     ):
         self.short_size, self.target_size, self.resize, self.kernel = short_size, target_size, resize, kernel
         self.rng, self.crops, self.resized, self.jitter, self.flip = rng, crops, resized, jitter, flip
@@ -149,7 +149,7 @@ class CropResize:
         return size, None, [(x, y, self._draw_flip())]
 
 
-def colour_matrix(rng):
+def colour_matrix(rng: np.random.Generator) -> np.ndarray:
     """A random affine map [3, 4] of RGB in 0..255, with the ranges of TPN's authors.
 
     Brightness +-32, contrast and saturation 0.6 to 1.4, hue +-18 degrees, each in half of the clips; contrast comes
@@ -175,7 +175,7 @@ def colour_matrix(rng):
     return colours
 
 
-def scale(frame, size, kernel="linear"):
+def scale(frame: np.ndarray, size: tuple[int, int], kernel: str = "linear") -> np.ndarray:
     """Scale to `size` (width, height).
 
     kernel "linear": OpenCV's bilinear, smoothed first if the frame shrinks, for it weighs only the nearest two pixels.
@@ -195,7 +195,7 @@ def scale(frame, size, kernel="linear"):
     return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
 
 
-def smoothing(shrink):
+def smoothing(shrink: float) -> tuple[int, float]:
     """(taps, sigma in pixels) of the Gaussian that makes linear interpolation most like Pillow's at this ratio.
 
     Pillow's triangle has a variance of shrink^2 / 6, and the interpolation brings some of it; how much was fitted.

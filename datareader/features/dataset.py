@@ -27,6 +27,17 @@ __all__ = ["FeatureDataset", "Videos"]
 WINDOW = 16  # shards whose videos are shuffled together
 
 
+def shuffled_in_windows(firsts: Sequence[int], window: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of all videos: shards in random order, and the videos of each `window` shards likewise.
+
+    firsts: index of each shard's first video, and the end
+    """
+    shards = rng.permutation(len(firsts) - 1)
+    windows = [shards[i : i + window] for i in range(0, len(shards), window)]
+    indices = [[np.arange(firsts[shard], firsts[shard + 1]) for shard in some] for some in windows]
+    return np.concatenate([rng.permutation(np.concatenate(some)) for some in indices])
+
+
 class Videos:
     """The features of a batch: {name: uint8 [B, frames, width]} and `length` int64 [B].
 
@@ -113,10 +124,7 @@ class FeatureDataset:
 
         Shards are in random order, and so are the videos of each WINDOW shards: few shards are open at a time.
         """
-        shards = rng.permutation(len(self.shards))
-        windows = [shards[i : i + WINDOW] for i in range(0, len(shards), WINDOW)]
-        indices = [[np.arange(self.firsts[shard], self.firsts[shard + 1]) for shard in window] for window in windows]
-        return np.concatenate([rng.permutation(np.concatenate(window)) for window in indices])
+        return shuffled_in_windows(self.firsts, WINDOW, rng)
 
     def buffer(self, count: int) -> Videos:
         """Buffers for `count` videos of the greatest length."""

@@ -7,6 +7,8 @@ Any number of classes will do, Kinetics-600, -700 or your own. The order is that
 
 import csv
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
 from storage.files import replacing
 from utils import cli
@@ -16,7 +18,7 @@ CLASSES = 400
 log = logging.getLogger("zoo")
 
 
-def annotations(path, columns):
+def annotations(path: str | Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """[(line number, {column: text})] of a csv file with a header line.
 
     A field that is not there is empty. Raises DataError.
@@ -42,7 +44,7 @@ def annotations(path, columns):
     return rows
 
 
-def labels(path):
+def labels(path: str | Path) -> list[str]:
     """The distinct labels of a csv file, sorted by code point. Raises DataError."""
     rows = annotations(path, ["label"])
     empty = [line for line, row in rows if not row["label"]]
@@ -53,7 +55,7 @@ def labels(path):
     return sorted({row["label"] for _, row in rows})
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.Parser(prog="generate_label.py", description=__doc__)
     parser.add_argument("csv", help="Kinetics csv file with a column `label`")
     parser.add_argument("out", help="label file to write")

@@ -8,6 +8,7 @@ some.
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from dataset.conversion import write_failures, writing
@@ -18,7 +19,7 @@ from utils.errors import DataError, VideoError
 log = logging.getLogger("zoo")
 
 
-def make_list(path, indices, source_dir):
+def make_list(path: str | Path, indices: dict[str, int], source_dir: str | Path) -> tuple[list[str], list[VideoError]]:
     """([line], [VideoError of each clip that is not there or that the csv file does not name properly]).
 
     Raises DataError.
@@ -35,7 +36,7 @@ def make_list(path, indices, source_dir):
     return lines, failures
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.Parser(prog="make_list.py", description=__doc__)
     parser.add_argument("csv", help="Kinetics csv file")
     parser.add_argument("source_dir", help="folder with a subfolder of mp4 clips for each label")

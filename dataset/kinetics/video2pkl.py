@@ -11,6 +11,7 @@ read the mp4s too: convert only where disk is cheaper than processor time.
 import logging
 import pickle
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -39,14 +40,16 @@ class Clip(NamedTuple):
     label: int
 
 
-def read_labels(path):
+def read_labels(path: str | Path) -> dict[str, int]:
     """{label: index} of a label file. Raises DataError."""
     if not Path(path).is_file():
         raise DataError(f"label file '{path}' does not exist; make it with generate_label.py, or name it with --labels")
     return {name: index for index, name in enumerate(read_names(path))}
 
 
-def plan(path, indices, source_dir, target_dir):
+def plan(
+    path: str | Path, indices: dict[str, int], source_dir: str | Path, target_dir: str | Path
+) -> tuple[list[Clip], list[VideoError]]:
     """([Clip], [VideoError of each line that names none]) of a csv file.
 
     `indices` are {label: index}. Raises DataError.
@@ -82,7 +85,7 @@ def _stem(row):
     return "_".join((name, *times))
 
 
-def convert(clip, quality=95, short_size=None):
+def convert(clip: Clip, quality: int = 95, short_size: int | None = None) -> bool:
     """Write one pickle; True, or False where it is there already.
 
     Raises VideoError for the clip, DataError for the target.
@@ -116,7 +119,7 @@ def _jpeg(frame, quality, short_size):
     return jpeg
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.Parser(prog="video2pkl.py", description=__doc__)
     parser.add_argument("csv", help="Kinetics csv file")
     parser.add_argument("source_dir", help="folder with a subfolder of mp4 clips for each label")

@@ -8,6 +8,7 @@ backwards, and growing is shrinking played backwards: not even all frames, witho
 (All four survive the horizontal flip of training.) Writes clips/<class>/*.mp4, train.list, val.list and classes.txt.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -20,7 +21,7 @@ CLASSES = ("rising", "falling", "growing", "shrinking")
 WIDTH, HEIGHT, FRAMES, RATE = 128, 96, 30, 15
 
 
-def frames(name, rng):
+def frames(name: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """RGB uint8 [FRAMES, HEIGHT, WIDTH, 3] of one clip of class `name`."""
     background = rng.integers(40, 120, (HEIGHT, WIDTH, 3))
     colour = rng.integers(140, 256, 3)
@@ -38,7 +39,9 @@ def frames(name, rng):
         yield np.clip(image, 0, 255).astype(np.uint8)
 
 
-def write_clip(path, images, rate=RATE, codec="libx264", **options):
+def write_clip(
+    path: str | Path, images: Iterable[np.ndarray], rate: int = RATE, codec: str = "libx264", **options: str
+) -> None:
     """Encode RGB uint8 images [H, W, 3] (even sizes) as a clip."""
     with av.open(str(path), "w") as container:
         stream = None
@@ -51,7 +54,7 @@ def write_clip(path, images, rate=RATE, codec="libx264", **options):
         container.mux(stream.encode(None))
 
 
-def make(folder, train=16, val=6, seed=0):
+def make(folder: str | Path, train: int = 16, val: int = 6, seed: int = 0) -> tuple[Path, Path]:
     """Write `train` and `val` clips per class under `folder`; returns the paths of the two lists."""
     folder = Path(folder)
     counts = {"train": train, "val": val}
@@ -70,7 +73,7 @@ def make(folder, train=16, val=6, seed=0):
     return folder / "train.list", folder / "val.list"
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.Parser(prog="dataset/quickstart/make_clips.py", description=__doc__)
     parser.add_argument("folder", type=cli.given, help="where to write, for example quickstart_data")
     parser.add_argument("--train", type=cli.at_least(1), default=16, help="training clips per class (default: 16)")

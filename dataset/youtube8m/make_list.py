@@ -4,6 +4,7 @@ python dataset/youtube8m/make_list.py pkl/train train.list
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from storage.files import replacing
@@ -13,7 +14,7 @@ from utils.errors import DataError
 log = logging.getLogger("zoo")
 
 
-def make_list(folder, target):
+def make_list(folder: str | Path, target: str | Path) -> int:
     """Returns the number of shards.
 
     DataError for a folder without shards, or with both kinds: videos would be read twice.
@@ -29,7 +30,7 @@ def make_list(folder, target):
     return len(paths)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.Parser(description=__doc__)
     parser.add_argument("dir", help="folder of *.pkl or *.tfrecord shards")
     parser.add_argument("out", help="list to write, for example train.list")

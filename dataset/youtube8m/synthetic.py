@@ -6,8 +6,10 @@ Each class has a direction in feature space; a video of one to three classes is 
 train/ and val/ with shards, train.list and val.list. The same seed gives the same files.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -20,12 +22,12 @@ STRENGTH, NOISE = 0.5, 0.7  # of a class direction and of a frame, in dequantise
 MOST_LABELS = 3
 
 
-def quantise(features):
+def quantise(features: np.ndarray) -> np.ndarray:
     """Features in -2..2 -> uint8, as YouTube-8M stores them (inverse of q * 4/255 + 4/512 - 2)."""
     return np.clip(np.rint((features + 2 - 4 / 512) * 255 / 4), 0, 255).astype(np.uint8)
 
 
-def videos(part, count, classes=16, frames=12, seed=0):
+def videos(part: str, count: int, classes: int = 16, frames: int = 12, seed: int = 0) -> Iterator[dict[str, Any]]:
     """Yield `count` examples {"id", "labels", "rgb" uint8 [n, 1024], "audio" uint8 [n, 128]}, frames/2 <= n <= frames.
 
     `part` is "train" or "val": other videos of the same classes.
@@ -41,7 +43,7 @@ def videos(part, count, classes=16, frames=12, seed=0):
         yield {"id": f"{part}_{i:05d}", "labels": labels.tolist(), "rgb": rgb, "audio": audio}
 
 
-def write_shard(path, examples):
+def write_shard(path: Path, examples: Iterable[dict[str, Any]]) -> None:
     """Write examples as a shard of the format that the path ends in: .pkl or .tfrecord."""
     if path.suffix == ".tfrecord":
         tfrecord.write(path, (tfrecord.sequence_example(**example) for example in examples))
@@ -49,7 +51,16 @@ def write_shard(path, examples):
         write_pickle(path, map(old_record, examples))
 
 
-def make(folder, form="pkl", train=256, val=64, shard=64, classes=16, frames=12, seed=0):
+def make(
+    folder: str | Path,
+    form: str = "pkl",
+    train: int = 256,
+    val: int = 64,
+    shard: int = 64,
+    classes: int = 16,
+    frames: int = 12,
+    seed: int = 0,
+) -> list[Path]:
     """Write `train` and `val` videos in shards of `shard` videos; returns the paths of the two lists."""
     folder, lists = Path(folder), []
     for part, count in (("train", train), ("val", val)):
@@ -63,7 +74,7 @@ def make(folder, form="pkl", train=256, val=64, shard=64, classes=16, frames=12,
     return lists
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.Parser(description=__doc__)
     parser.add_argument("out_dir", type=cli.given, help="folder to write")
     parser.add_argument(

@@ -10,9 +10,11 @@ import logging
 import os
 import pickle
 import struct
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -26,7 +28,7 @@ CLASSES, FRAMES = 3862, 300  # of the 2018 vocabulary; all rows are stored, `nfr
 log = logging.getLogger("zoo")
 
 
-def old_record(example):
+def old_record(example: dict[str, Any]) -> dict[bytes, Any]:
     """The old zoo's dictionary of a video. Bytes keys: its Python 2 and Python 3 readers find only those."""
     labels = sorted({label for label in example["labels"] if label < CLASSES})
     return {
@@ -38,7 +40,7 @@ def old_record(example):
     }
 
 
-def instructions(value):
+def instructions(value: Any) -> bytes:
     """The pickle instructions (protocol 2) that make a dict, list, int, bytes or uint8 matrix, as Python 2 wrote them.
 
     Python 3's own pickles would be half as large again, twenty times as slow to read, and name modules of numpy 2.
@@ -67,7 +69,7 @@ MATRIX_STATE = (
 )
 
 
-def write_pickle(path, items):
+def write_pickle(path: str | Path, items: Iterable[Any]) -> int:
     """A pickle (protocol 2) of the list of `items` that holds one of them in memory at a time; returns how many."""
     count = 0
     with open(path, "wb") as file:
@@ -79,7 +81,7 @@ def write_pickle(path, items):
     return count
 
 
-def convert(source, target):
+def convert(source: str | Path, target: str | Path) -> int:
     """Write one shard's pickle; returns its number of videos. DataError for a damaged shard, then no pickle is left."""
     try:
         with replacing(target) as path:
@@ -88,7 +90,7 @@ def convert(source, target):
         raise DataError(f"'{target}' cannot be written: {error.strerror}") from error
 
 
-def plan(folder, out, overwrite=False):
+def plan(folder: str | Path, out: str | Path, overwrite: bool = False) -> tuple[list[tuple[Path, Path]], int]:
     """[(shard, pickle to write)] of what is left to do, and the number of shards found."""
     shards = sorted(Path(folder).glob("*.tfrecord"))
     if not shards:
@@ -101,7 +103,7 @@ def plan(folder, out, overwrite=False):
     return [(shard, target) for shard, target in targets.items() if overwrite or not target.exists()], len(shards)
 
 
-def convert_all(jobs, workers):
+def convert_all(jobs: Sequence[tuple[Path, Path]], workers: int) -> tuple[int, list[str]]:
     """Convert in `workers` processes; returns (videos written, [message of each damaged shard])."""
     videos, failures = 0, []
     with ProcessPoolExecutor(workers) as pool:
@@ -118,7 +120,7 @@ def convert_all(jobs, workers):
     return videos, failures
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.Parser(description=__doc__)
     parser.add_argument("tfrecord_dir", help="folder of *.tfrecord shards")
     parser.add_argument("out_dir", help="folder for the pickles")

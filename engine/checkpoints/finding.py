@@ -5,6 +5,7 @@ import logging
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from engine.checkpoints import parts
 from engine.checkpoints.files import ENDINGS, state_of
@@ -81,7 +82,7 @@ def _owner(folder, model):
     )
 
 
-def of_weights(source, model: str) -> str | Path | None:
+def of_weights(source: Any, model: str) -> str | Path | None:
     """The prefix of the checkpoint of ours that a path or address of weights means, or None."""
     prefix = resolve(source, model)
     return prefix if state_of(prefix) else None

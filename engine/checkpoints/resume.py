@@ -2,7 +2,8 @@
 
 import logging
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from engine.checkpoints import files, finding, fluid, seal
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.weights import load as weights
+from models.base import Model
 from storage import addresses
 from utils.errors import ConfigError
 
@@ -28,7 +30,7 @@ class Resumed(NamedTuple):
     meter: dict[str, np.ndarray]
 
 
-def frozen(model, names: list[str]) -> list[str]:
+def frozen(model: Model, names: list[str]) -> list[str]:
     """Log and return a line on the parameters, of these `names`, that are not trained; none where all are.
 
     Raises ConfigError for a prefix of TRAIN.freeze or lr_multipliers that no parameter has."""
@@ -47,7 +49,15 @@ def frozen(model, names: list[str]) -> list[str]:
     return [said]
 
 
-def read_start(pretrain, source, model, device: Device, graph: Graph, config, steps_per_epoch: int) -> tuple:
+def read_start(
+    pretrain: str | None,
+    source: str | None,
+    model: Model,
+    device: Device,
+    graph: Graph,
+    config: Any,
+    steps_per_epoch: int,
+) -> tuple:
     """Set the values that training starts from.
 
     Returns (the checkpoint if one is continued, else None; the report of loading, or None from scratch).
@@ -64,7 +74,7 @@ def read_start(pretrain, source, model, device: Device, graph: Graph, config, st
     return None, weights.load_into(weights.pretrained_rule(model), device, graph, model, found)
 
 
-def resume(path, model, device: Device, graph: Graph, config, steps_per_epoch: int) -> tuple:
+def resume(path: str | Path, model: Model, device: Device, graph: Graph, config: Any, steps_per_epoch: int) -> tuple:
     """Set parameters and optimizer state of `graph` to those of a checkpoint, in any spelling of its path.
 
     Returns (what it holds, the report of loading); (None, report) where this can only be a fine-tune from epoch 0:

@@ -7,6 +7,7 @@ the files by ending, "seal": crc32 of the text before it}. Format 1, of earlier 
 
 import json
 import zlib
+from pathlib import Path
 
 from storage.files import parse_json
 from utils.errors import CheckpointError, ConfigError
@@ -55,7 +56,7 @@ def require_savable(state: dict) -> None:
         ) from error
 
 
-def parse(data: bytes, path) -> dict | None:
+def parse(data: bytes, path: str | Path) -> dict | None:
     """The state in the JSON at `path`, None if it is not of a checkpoint.
 
     Raises CheckpointError where it was altered.

@@ -10,6 +10,7 @@ With one process, every method is a no-op.
 import contextlib
 import io
 import json
+from typing import Any
 
 import numpy as np
 import paddle
@@ -23,7 +24,7 @@ class Group:
     Every process must call `broadcast_object`, `broadcast`, `gather`, `mean` and `wait`, in the same order.
     """
 
-    def __init__(self, rank: int = 0, world: int = 1, place=None):
+    def __init__(self, rank: int = 0, world: int = 1, place: Any = None):
         self.rank = rank
         self.world = world
         self.place = place
@@ -38,7 +39,7 @@ class Group:
         """(rank, world): which part of each batch this process reads."""
         return self.rank, self.world
 
-    def broadcast_object(self, value):
+    def broadcast_object(self, value: Any) -> Any:
         """Process 0's `value`, in every process. JSON must be able to hold it."""
         if self.world == 1:
             return value
@@ -108,7 +109,7 @@ class Group:
         finally:
             paddle.enable_static()
 
-    def mean_gradients(self, pairs: list, stop) -> tuple[list, object]:
+    def mean_gradients(self, pairs: list, stop: Any) -> tuple[list, object]:
         """Record the mean of the gradients over all processes in the program being built.
 
         pairs: [(parameter, gradient)]; stop: [1], above 0 where a process was asked to stop

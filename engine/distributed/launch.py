@@ -8,6 +8,8 @@ import faulthandler
 import logging
 import os
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import paddle
 
@@ -23,7 +25,7 @@ BLAME_SECONDS = 2
 RENDEZVOUS_SECONDS = 180  # how long processes wait for one another at the start
 
 
-def divisible(train, world):
+def divisible(train: Any, world: int) -> None:
     """ConfigError unless TRAIN.batch_size splits into equal parts, `accumulate_steps` for each process."""
     size, parts = train.batch_size, world * train.accumulate_steps
     if size % parts == 0:
@@ -42,7 +44,7 @@ def divisible(train, world):
 
 
 @contextlib.contextmanager
-def joined(use_gpu=False):
+def joined(use_gpu: bool = False) -> Iterator[Group]:
     """Connect to the other processes; yields their Group (without a launcher, a group of one process).
 
     An error inside the block ends all processes, each with one sentence. Raises ConfigError.

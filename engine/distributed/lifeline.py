@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 from utils.errors import ConfigError
 
@@ -26,7 +27,7 @@ PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 PARENT = "ZOO_PARENT"  # in the environment: the process id of the parent that must be alive
 
 
-def die_with_parent():
+def die_with_parent() -> None:
     """Ask the kernel to kill this process when the launcher that started it dies (Linux only)."""
     if sys.platform != "linux":
         return
@@ -65,7 +66,7 @@ class Lifeline:
     processes connect in time.
     """
 
-    def __init__(self, rank, world, endpoints, seconds):
+    def __init__(self, rank: int, world: int, endpoints: Sequence[str], seconds: float):
         self.rank, self.world = rank, world
         self.names, self.said = {}, {}  # of each connection: its process, and what has come from it
         host, _, port = endpoints[0].rpartition(":")
@@ -132,7 +133,7 @@ class Lifeline:
         print(f"error: {sentence}", file=sys.stderr, flush=True)
         os._exit(FAILED)  # at once: the main thread may be waiting for the dead process
 
-    def leave(self, words=DONE):
+    def leave(self, words: bytes = DONE) -> None:
         """Send the final message: DONE, or the sentence with which the other processes should end."""
         self.done = words == DONE
         for connection in list(self.names):

@@ -41,7 +41,7 @@ class Devices(NamedTuple):
     gpus: tuple = ()
 
 
-def wanted(text, use_gpu):
+def wanted(text: str | None, use_gpu: bool) -> Devices:
     """`Devices` that --devices asks for ('cpu:2', '4', '0,1,3', 'all'); None: every visible GPU, else one CPU process.
 
     Raises ConfigError.
@@ -58,14 +58,12 @@ def wanted(text, use_gpu):
     if visible == 0 and len(gpus) == 1:
         return Devices(1)
     if len(set(gpus)) < len(gpus) or max(gpus) >= visible:
-        raise ConfigError(
-            f"--devices '{text}': {visible} GPUs can be used here, numbered from 0; "
-            f"give {'some of these, each once' if visible else 'cpu:N for N processes on the CPU'}"
-        )
+        advice = "some of these, each once" if visible else "cpu:N for N processes on the CPU"
+        raise ConfigError(f"--devices '{text}': {visible} GPUs can be used here, numbered from 0; give {advice}")
     return Devices(len(gpus), gpus)
 
 
-def chosen(text, use_gpu):
+def chosen(text: str | None, use_gpu: bool) -> Devices:
     """`wanted`, but one process where a launcher has started this one, and where this Paddle cannot do with several."""
     if LAUNCHED in os.environ:
         return Devices(1)
@@ -82,7 +80,7 @@ def chosen(text, use_gpu):
     raise ConfigError(f"--devices '{text}': several processes need Paddle 3 or later, this is {paddle.__version__}")
 
 
-def select(device_id, use_gpu):
+def select(device_id: int | None, use_gpu: bool) -> None:
     """Use the visible GPU `device_id`; with None Paddle chooses. Raises ConfigError if there is no such GPU."""
     if device_id is None or LAUNCHED in os.environ:
         return
@@ -94,7 +92,7 @@ def select(device_id, use_gpu):
         os.environ["FLAGS_selected_gpus"] = str(device_id)
 
 
-def run(devices, log_dir):
+def run(devices: Devices, log_dir: str | Path) -> int:
     """Start this program with the same arguments, one process for each device.
 
     Returns the exit status: 0 if all processes succeeded, else the status of the first that failed. The output of all

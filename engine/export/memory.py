@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -17,6 +18,7 @@ from engine.export.engines import Choice, PaddleEngine, Scores
 from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
+from models.base import Model
 from utils.errors import ConfigError, unknown
 
 __all__ = ["ENGINES", "PRECISIONS", "FoldedProgram", "FoldedScorer", "choose", "loaded", "save_program"]
@@ -30,7 +32,7 @@ PROGRAM = "model.json"
 PARAMETERS = "model.pdiparams"
 
 
-def choose(engine: str, precision: str, model, use_gpu: bool) -> Choice | None:
+def choose(engine: str, precision: str, model: Model, use_gpu: bool) -> Choice | None:
     """How paddle.inference runs a model; None for the plain executor. Raises ConfigError.
 
     engine: one of ENGINES; "auto" is paddle.inference on a CPU, for the models that it makes faster
@@ -59,7 +61,7 @@ class FoldedProgram(PaddleEngine):
     raw, shape: as for Graph
     """
 
-    def __init__(self, model, values: dict[str, np.ndarray], choice: Choice, raw: bool = True, **shape):
+    def __init__(self, model: Model, values: dict[str, np.ndarray], choice: Choice, raw: bool = True, **shape: Any):
         graph = Graph(model, raw, fold_norms=True, **shape)
         device = loaded(graph, values)
         with _in_memory(PROGRAM, PARAMETERS) as folder:
@@ -87,7 +89,7 @@ def save_program(prefix: Path, graph: Graph, device: Device) -> None:
 class FoldedScorer:
     """Scores batches of a test graph as `Device` does, by the folded program."""
 
-    def __init__(self, model, values: dict[str, np.ndarray], choice: Choice):
+    def __init__(self, model: Model, values: dict[str, np.ndarray], choice: Choice):
         """model: in test mode; values, choice: as for FoldedProgram."""
         self.folded = FoldedProgram(model, values, choice)
         self.device, self.program = Device(), paddle.static.Program()

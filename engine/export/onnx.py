@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from utils.errors import ConfigError, WeightsError
 
@@ -49,7 +50,7 @@ KNOWN = {
 }
 
 
-def require():
+def require() -> None:
     """ConfigError unless what the conversion needs is installed."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -90,13 +91,13 @@ def convert(prefix: str | Path, path: str | Path) -> None:
         raise WeightsError(f"the model cannot be converted to ONNX ({reason}); export with --format=paddle")
 
 
-def unknown_operators(program, supported):
+def unknown_operators(program: Any, supported: set[str]) -> list[str]:
     """Names of a Paddle 3 program's operators that are not among `supported`; its text names an operator `1.<name>`."""
     names = set(re.findall(r'"#":\s*"1\.(\w+)"', program))
     return sorted(name for name in names - supported - KNOWN if not name.startswith(("a_", "t_")))
 
 
-def main(prefix, path):
+def main(prefix: str, path: str) -> None:
     import paddle2onnx
     from paddle2onnx.utils import get_all_supported_operators_pir
 
@@ -112,7 +113,7 @@ def main(prefix, path):
     onnx.save(model, path)
 
 
-def tidy(model):
+def tidy(model: Any) -> Any:
     """Give outputs and free sizes names that say something, and drop constants that nothing uses."""
     graph = model.graph
     wanted = dict(zip((output.name for output in graph.output), ("probabilities", "logits"), strict=True))

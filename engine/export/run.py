@@ -84,17 +84,17 @@ class ExportedModel:
             program, parameters = self.folder / self.sidecar.program, self.folder / sidecar.PARAMETERS
             self._scores = PaddleEngine(program, parameters, choice, called).run
 
-    def run(self, feed: dict[str, np.ndarray], raw: bool = True, **shape) -> tuple[np.ndarray, np.ndarray]:
+    def run(self, feed: dict[str, np.ndarray], raw: bool = True, **shape: Any) -> tuple[np.ndarray, np.ndarray]:
         """(probabilities, logits), float32 [B, classes], of one batch as `LoadedModel.run` takes it.
 
         Raises ConfigError for the other interface, DataError for another shape.
         """
         if raw != (self.sidecar.interface == "uint8"):
+            taken = ", ".join(f"{one.name} {one.dtype}" for one in self.sidecar.inputs)
+            given, other = ("what readers deliver", "uint8") if raw else ("ready floats", "float")
             raise ConfigError(
-                f"'{self.folder}' was exported with --interface={self.sidecar.interface}: it takes "
-                f"{', '.join(f'{one.name} {one.dtype}' for one in self.sidecar.inputs)}, not "
-                f"{'what readers deliver' if raw else 'ready floats'}; export it with "
-                f"--interface={'uint8' if raw else 'float'}"
+                f"'{self.folder}' was exported with --interface={self.sidecar.interface}: it takes {taken}, not "
+                f"{given}; export it with --interface={other}"
             )
         for one in self.sidecar.inputs:  # Paddle 3 does not check
             if one.name not in feed:

@@ -5,7 +5,7 @@ It is untrusted data: validated before anything is opened, and it can name files
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -49,7 +49,7 @@ class Sidecar(BaseModel):
     files: dict[FileName, Checksum]
 
     @property
-    def program(self):
+    def program(self) -> str:
         """Name of the program's file."""
         return next(name for name in PROGRAMS[self.format] if name in self.files)
 
@@ -61,14 +61,14 @@ class Sidecar(BaseModel):
         return self
 
 
-def write(folder, **content):
+def write(folder: Path, **content: Any) -> None:
     """Describe the files that lie in `folder`."""
     files = {path.name: checksum(path) for path in sorted(Path(folder).iterdir())}
     text = Sidecar(files=files, **content).model_dump_json(indent=2)
     (Path(folder) / FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read(folder):
+def read(folder: str | Path) -> Sidecar:
     """The Sidecar of an exported model, whose files were found to be as they were written. Raises WeightsError."""
     path = Path(folder) / FILE
     again = "export the model again"
@@ -114,7 +114,7 @@ def _check(path, expected, again):
         raise WeightsError(f"exported model: '{path}' is not the file that was exported (another checksum); {again}")
 
 
-def checksum(path):
+def checksum(path: str | Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

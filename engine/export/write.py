@@ -23,6 +23,7 @@ from engine.export.run import ExportedModel, load_exported
 from engine.graph import compat
 from engine.graph.program import Graph
 from engine.predictor import LoadedModel
+from models.base import Model
 from storage import addresses
 from storage.files import replacing_folder, writable_folder
 from utils.errors import ConfigError, DataError, WeightsError
@@ -70,22 +71,25 @@ def export(
             beside.mkdir()
             _write(trained, beside, form, interface)
             difference = compare(trained, load_exported(beside, use_gpu=False), feeds, interface == "uint8")
-            if not difference <= TOLERANCE:
-                raise WeightsError(
-                    f"not exported: the exported {trained.model.name} answers differently from the trained one, by "
-                    f"{difference:.1e} of the largest number (allowed: {TOLERANCE:.0e}); train it further or check it"
-                )
-            if difference > USUAL:
-                log.warning(
-                    "answers differ by %.1e of the largest number, usual is %.0e: is the model trained?",
-                    difference,
-                    USUAL,
-                )
+            judge(trained.model.name, difference)
     except OSError as error:
         raise ConfigError(
             f"--save_dir '{folder}' cannot be written: {error.strerror or error}; name another one"
         ) from error
     return difference
+
+
+def judge(name: str, difference: float) -> None:
+    """Raise WeightsError if an export of model `name` has other answers; warn where they differ unusually."""
+    if not difference <= TOLERANCE:
+        raise WeightsError(
+            f"not exported: the exported {name} answers differently from the trained one, by {difference:.1e} of the "
+            f"largest number (allowed: {TOLERANCE:.0e}); train it further or check it"
+        )
+    if difference > USUAL:
+        log.warning(
+            "answers differ by %.1e of the largest number, usual is %.0e: is the model trained?", difference, USUAL
+        )
 
 
 def compare(trained: LoadedModel, exported: ExportedModel, feeds: Sequence[Feed], raw: bool) -> float:
@@ -140,7 +144,7 @@ def _dtype(value):
     return str(value.dtype).rpartition(".")[2].lower()
 
 
-def random_feeds(model, raw: bool = True) -> list[Feed]:
+def random_feeds(model: Model, raw: bool = True) -> list[Feed]:
     """Random batches of two samples and of one; videos of free length have up to FRAMES frames."""
     rng, feed = np.random.default_rng(0), {}
     program = paddle.static.Program()  # must outlive its values

@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import paddle
 from paddle.base import framework
@@ -28,7 +30,7 @@ _process = threading.RLock()  # Paddle's current program, names, scope and flags
 
 
 @contextlib.contextmanager
-def static_mode():
+def static_mode() -> Iterator[None]:
     """Paddle's static mode inside the block, for one thread at a time; afterwards the mode is as before.
 
     `paddle.disable_static` would not do: it restarts the names of the layers, so that a caller's new layers would be
@@ -39,7 +41,7 @@ def static_mode():
 
 
 @contextlib.contextmanager
-def random_state_kept():
+def random_state_kept() -> Iterator[None]:
     """Leave Paddle's random generators as they were found."""
     cpu = paddle.get_rng_state("cpu")
     gpu = paddle.get_cuda_rng_state() if gpu_available() else None
@@ -52,7 +54,7 @@ def random_state_kept():
 
 
 @contextlib.contextmanager
-def flags(values):
+def flags(values: dict[str, Any]) -> Iterator[None]:
     """Set Paddle's flags {name: value} inside the block. Enter `static_mode` first: flags belong to the process."""
     before = paddle.get_flags(list(values)) if values else {}
     if values:
@@ -64,7 +66,7 @@ def flags(values):
             paddle.set_flags(before)
 
 
-def parameters(program):
+def parameters(program: Any) -> dict[str, tuple[tuple[int, ...], bool]]:
     """{name: (shape, trainable)} of a program's parameters, running statistics included, sorted by name.
 
     PIR lists a parameter once per use, in an order of its own, and knows no Program.all_parameters; the old IR does.
@@ -75,7 +77,7 @@ def parameters(program):
     return dict(sorted(found.items()))
 
 
-def products(program, convolutions, matrices):
+def products(program: Any, convolutions: tuple[str, ...], matrices: tuple[str, ...]) -> Iterator[tuple[str, Any, Any]]:
     """(type, shape of the weight or second factor, shape of the result) of each operator with a type in the two tuples.
 
     PIR numbers an operator's inputs and outputs, the old IR names them.
@@ -94,22 +96,22 @@ def products(program, convolutions, matrices):
         yield kind, factor.shape, result.shape
 
 
-def gpu_count():
+def gpu_count() -> int:
     """How many CUDA devices the installed Paddle can use: those of this machine that CUDA_VISIBLE_DEVICES leaves."""
     return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
 
 
-def gpu_available():
+def gpu_available() -> bool:
     """Whether the installed Paddle can use a CUDA device of this machine."""
     return gpu_count() > 0
 
 
-def place(use_gpu):
+def place(use_gpu: bool) -> Any:
     """Where this process computes; the launcher gives each of its processes a device of its own."""
     return paddle.CUDAPlace(int(os.environ.get("FLAGS_selected_gpus", "0"))) if use_gpu else paddle.CPUPlace()
 
 
-def check_amp(amp, use_gpu):
+def check_amp(amp: str | None, use_gpu: bool) -> None:
     """Raise ConfigError if this Paddle cannot train on the device with `amp` ("bf16", "fp16" or None)."""
     if amp is None or use_gpu and PIR:
         return
@@ -125,12 +127,12 @@ def check_amp(amp, use_gpu):
         )
 
 
-def several_processes():
+def several_processes() -> bool:
     """Whether Paddle has the collectives, in programs and outside, that engine/distributed/group.py needs (3.0 on)."""
     return PIR and paddle.distributed.is_available()
 
 
-def bfloat16_available():
+def bfloat16_available() -> bool:
     """Whether this CPU can compute in bfloat16: with AVX-512 it does, unless the environment keeps oneDNN below that.
 
     Paddle does not look at the limit, and fails with "std::exception" in the first 16-bit operator.
@@ -139,6 +141,6 @@ def bfloat16_available():
     return paddle.base.core.supports_bfloat16() and limit not in ISA_WITHOUT_BFLOAT16
 
 
-def onednn_allowed():
+def onednn_allowed() -> bool:
     """Whether the environment lets inference on a CPU use oneDNN."""
     return os.environ.get("FLAGS_use_mkldnn", "1") != "0"

@@ -5,6 +5,8 @@ device.run(graph, feed, fetch)  numpy in, numpy out
 """
 
 import contextlib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import paddle
@@ -20,7 +22,7 @@ class Device:
     FLAGS_use_mkldnn=0 turns it off
     """
 
-    def __init__(self, use_gpu=False, onednn=False):
+    def __init__(self, use_gpu: bool = False, onednn: bool = False):
         if use_gpu and not compat.gpu_available():
             raise ConfigError(
                 "use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu"
@@ -34,7 +36,7 @@ class Device:
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(self.place)
 
-    def initialise(self, graph, seed=None):
+    def initialise(self, graph: Any, seed: int | None = None) -> None:
         """Fill the graph's variables from their initialisers; the same seed gives the same values.
 
         Without a seed, the caller's random numbers go on as if nothing had been drawn.
@@ -47,7 +49,7 @@ class Device:
                 self.executor.run(graph.accumulation.startup)
             self.executor.run(graph.startup)
 
-    def run(self, graph, feed, fetch):
+    def run(self, graph: Any, feed: dict[str, Any], fetch: Sequence[Any]) -> list[np.ndarray]:
         """Run one batch. `feed`: {name: array}; `fetch`: values of the graph.
 
         Returns arrays in the order of `fetch`.
@@ -55,24 +57,24 @@ class Device:
         feed = {name: feed[name] for name in graph.feeds if name in feed}
         return self.run_program(graph.program, feed, fetch)
 
-    def run_program(self, program, feed, fetch):
+    def run_program(self, program: Any, feed: dict[str, Any], fetch: Sequence[Any]) -> list[np.ndarray]:
         """Run a program in this device's scope; `feed` and `fetch` as in `run`, with all that the program takes."""
         with compat.static_mode(), paddle.static.scope_guard(self.scope), compat.flags(self.flags):
             return self.executor.run(program, feed=feed, fetch_list=list(fetch))
 
-    def scores(self, graph, feed):
+    def scores(self, graph: Any, feed: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """(probabilities, logits) [B, classes] of one batch."""
         return tuple(self.run(graph, feed, [graph.probabilities, graph.logits]))
 
-    def scored(self, graph, feed):
+    def scored(self, graph: Any, feed: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """(probabilities [B, classes], loss) of one batch with its labels."""
         return tuple(self.run(graph, feed, [graph.probabilities, graph.loss]))
 
-    def get(self, names):
+    def get(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """{name: array} of variables, copied out of the scope."""
         return {name: np.array(self._tensor(name)) for name in names}
 
-    def set(self, values):
+    def set(self, values: dict[str, np.ndarray]) -> None:
         """Overwrite variables, each in its own precision.
 
         Raises WeightsError where a shape or a kind of number differs; Paddle would accept either silently.

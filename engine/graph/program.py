@@ -5,11 +5,14 @@
 Train and valid graphs are built separately, each under a fresh name scope, so that names coincide (old zoo v1.3).
 """
 
+from typing import Any
+
 import paddle
 
 from engine.distributed.group import Group
 from engine.graph import compat
 from engine.graph.step import Accumulation, LossScale
+from models.base import Model
 from models.layers import options
 from models.layers.options import BuildOptions, Tuning
 from utils.errors import ConfigError
@@ -21,10 +24,10 @@ class StepRate(paddle.optimizer.lr.LRScheduler):
     def __init__(self):
         super().__init__(learning_rate=0.0)
 
-    def get_lr(self):
+    def get_lr(self) -> float:
         return self.last_lr if self.last_epoch > 0 else self.base_lr
 
-    def set(self, value):
+    def set(self, value: float) -> None:
         self.last_lr = float(value)
 
 
@@ -42,17 +45,17 @@ class Graph:
 
     def __init__(
         self,
-        model,
-        raw=True,
-        training=False,
-        update=True,
-        group=None,
-        pieces=1,
-        amp=None,
-        use_gpu=False,
-        fold_norms=False,
-        portable=False,
-        **shape,
+        model: Model,
+        raw: bool = True,
+        training: bool = False,
+        update: bool = True,
+        group: Group | None = None,
+        pieces: int = 1,
+        amp: str | None = None,
+        use_gpu: bool = False,
+        fold_norms: bool = False,
+        portable: bool = False,
+        **shape: Any,
     ):
         tuning = model.tuning() if training else Tuning()
         self.options = BuildOptions(tuning, amp, use_gpu, fold_norms, portable)
@@ -107,11 +110,11 @@ class Graph:
         return stop
 
     @property
-    def shapes(self):
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         """{parameter name: shape}."""
         return {name: shape for name, (shape, _) in self.parameters.items()}
 
-    def accumulators(self):
+    def accumulators(self) -> list[str]:
         """Names of the optimizer's state variables, e.g. `conv1_weights_velocity_0`."""
         names = [variable.name for group in self.optimizer._accumulators.values() for variable in group.values()]
         return sorted(names + (list(LossScale.START) if self.scale else []))

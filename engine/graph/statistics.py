@@ -5,11 +5,15 @@ The running statistics of a training are a decaying mean over its last steps, wh
 
 import contextlib
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
+from datareader.loader import Loader
+from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.graph.step import pieces_of
+from models.base import Model
 from models.layers.named import MOMENTUM
 
 __all__ = ["PreciseStatistics", "pooled"]
@@ -23,7 +27,7 @@ class PreciseStatistics:
     Weights stay as they are. With 0 batches, or batch norms that are all frozen, every method is a no-op.
     """
 
-    def __init__(self, device, model, graph: Graph, batches: int):
+    def __init__(self, device: Device, model: Model, graph: Graph, batches: int):
         self.device, self.group, self.pieces = device, graph.group, graph.pieces
         self.names = graph.options.statistics
         self.batches = batches if self.names else 0
@@ -31,7 +35,7 @@ class PreciseStatistics:
             options = graph.options
             self.graph = Graph(model, training=True, update=False, amp=options.amp, use_gpu=options.use_gpu)
 
-    def compute(self, loader, epoch: int) -> None:
+    def compute(self, loader: Loader, epoch: int) -> None:
         """Set the statistics to those of the first batches of `epoch`, and of the other processes' parts of them."""
         if not self.batches:
             return
@@ -51,7 +55,9 @@ class PreciseStatistics:
         return {name: value / (1.0 - MOMENTUM) for name, value in self.device.get(names).items()}
 
 
-def pooled(batches: list[Arrays], names: dict[str, str], across=lambda arrays: arrays) -> Arrays:
+def pooled(
+    batches: list[Arrays], names: dict[str, str], across: Callable[[Arrays], Arrays] = lambda arrays: arrays
+) -> Arrays:
     """{name: mean or variance} over batches of one size; `names` is {mean: variance}.
 
     The variance is the mean of the batches' variances plus the variance of their means. `across` averages

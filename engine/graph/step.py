@@ -5,6 +5,8 @@ LossScale, Accumulation                             what engine/graph/program.py
 """
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import paddle
@@ -21,7 +23,7 @@ class Stepper:
     programs, in several processes.
     """
 
-    def __init__(self, device, graph):
+    def __init__(self, device: Any, graph: Any):
         self.device = device
         self.graph = graph
 
@@ -105,10 +107,10 @@ class LossScale:
 
     START = {"loss_scale": 2.0**15, "loss_scale_good_steps": 0, "loss_scale_bad_steps": 0}
 
-    def scaled(self, loss):
+    def scaled(self, loss: Any) -> Any:
         return loss * self._variables()[0]
 
-    def unscaled(self, pairs):
+    def unscaled(self, pairs: list[tuple]) -> list[tuple]:
         """[(parameter, gradient of the scaled loss)] -> [(parameter, gradient)].
 
         To be applied after gradients were averaged over the processes, so that all of them find the same.
@@ -149,7 +151,7 @@ class Accumulation:
     and must run before the network's own startup program.
     """
 
-    def __init__(self, pairs, pieces):
+    def __init__(self, pairs: list[tuple], pieces: int):
         self.parameters, self.pieces = [parameter for parameter, _ in pairs], pieces
         self.program, self.startup = paddle.static.Program(), paddle.static.Program()
         for parameter, gradient in pairs:
@@ -157,7 +159,7 @@ class Accumulation:
             paddle.assign(total + gradient, total)
 
     @contextlib.contextmanager
-    def building(self):
+    def building(self) -> Iterator[list[tuple]]:
         """Build `program` inside the block, from the (parameter, mean gradient) pairs given; then add emptying the
         buffers.
         """

@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import paddle
 
 from engine.graph import compat
+from models.base import Model
 
 _CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "conv3d")
 _MATRICES = ("matmul", "matmul_v2", "bmm")
@@ -32,7 +34,7 @@ class Summary:
         )
 
 
-def summary(model, **shape):
+def summary(model: Model, **shape: Any) -> Summary:
     """The Summary of a model in its own mode; `shape` goes to the model's `inputs` (clips: size, segments).
 
     Multiply-adds are those of convolutions and matrix products, as papers count them. A dimension of the inputs that
@@ -59,7 +61,7 @@ def _counted(model, shape):
     )
 
 
-def line(model):
+def line(model: Model) -> str:
     """What `--summary` prints."""
     return f"{model.name}, {model.mode}: {summary(model)}"
 

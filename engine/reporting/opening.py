@@ -1,6 +1,8 @@
 """The start of a run: the screen shows differences from the recipe; the whole configuration goes into files."""
 
 import logging
+from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,7 +15,7 @@ from utils.log import open_log
 log = logging.getLogger("zoo")
 
 
-def announce(config, mode: str, save_dir) -> None:
+def announce(config: Any, mode: str, save_dir: str | Path) -> None:
     """Open the run's log file in `<save_dir>/log`, and say what differs from the recipe; a training also writes
     `<save_dir>/config.yaml`, which --config takes.
 
@@ -29,7 +31,7 @@ def announce(config, mode: str, save_dir) -> None:
     say(config, mode, save_dir)
 
 
-def say(config, mode: str, save_dir) -> None:
+def say(config: Any, mode: str, save_dir: str | Path) -> None:
     """`announce` without a log file."""
     log.debug("%s", describe(config, mode))
     if mode == "train":

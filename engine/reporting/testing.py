@@ -2,7 +2,11 @@
 
 import logging
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+from datareader.loader import Loader
+from models.base import Model
 from reports import tables
 from reports.pages import evaluation, page
 from storage import addresses
@@ -10,7 +14,17 @@ from storage import addresses
 log = logging.getLogger("zoo")
 
 
-def report(model, config, source, names, metric, kept, loader, save_dir, pages: bool = True) -> dict:
+def report(
+    model: Model,
+    config: Any,
+    source: Any,
+    names: list[str],
+    metric: Any,
+    kept: Any,
+    loader: Loader,
+    save_dir: str | Path,
+    pages: bool = True,
+) -> dict:
     """Write and log the scores of all samples; returns the result.
 
     source: the weights; names: of the classes
@@ -43,7 +57,7 @@ def report(model, config, source, names, metric, kept, loader, save_dir, pages: 
     return result
 
 
-def unreadable(loader) -> list[dict]:
+def unreadable(loader: Loader) -> list[dict]:
     """[{"id", "error"}] of the samples of a loader that could not be read, in the order of the list."""
     return [{"id": loader.dataset.name(index), "error": reason} for index, reason in sorted(loader.bad.items())]
 

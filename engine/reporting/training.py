@@ -1,6 +1,7 @@
 """The files of a training for people: a journal while it runs, the validation of its best epoch, a page at its end."""
 
 import logging
+from typing import Any
 
 import numpy as np
 import paddle
@@ -25,7 +26,7 @@ class TrainingReport:
     Raises ConfigError where `log_dir` cannot be served.
     """
 
-    def __init__(self, trainer, log_dir=None, pages: bool = True):
+    def __init__(self, trainer: Any, log_dir: str | None = None, pages: bool = True):
         self.trainer, self.pages = trainer, pages
         self.journal = None
         if trainer.group.is_main:

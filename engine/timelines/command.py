@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
@@ -45,7 +46,7 @@ def check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--smooth_windows '{args.smooth_windows}' is even; a median needs an odd number")
 
 
-def run(args: argparse.Namespace, predictor, clips: Sequence[str]) -> int:
+def run(args: argparse.Namespace, predictor: Any, clips: Sequence[str]) -> int:
     """Classify the windows of all videos, write and print; returns the exit status.
 
     args: flags of infer.py; clips: files and folders, else the list INFER.filelist

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ __all__ = ["Frames", "lengths", "stream"]
 Frames = Iterable[tuple[float, np.ndarray]]  # (timestamp in seconds, RGB uint8 [H, W, 3])
 
 
-def lengths(network, window: float | str = "auto", stride: float | None = None) -> tuple[int, int]:
+def lengths(network: Any, window: float | str = "auto", stride: float | None = None) -> tuple[int, int]:
     """(window, stride) in microseconds. Raises ConfigError.
 
     window: seconds, or "auto" for the mean length of the clips that the network was trained on
@@ -47,7 +48,9 @@ def lengths(network, window: float | str = "auto", stride: float | None = None) 
     return length, step
 
 
-def stream(network, source: str | os.PathLike | Frames, length: int, step: int, first: int = 0) -> Iterator[Window]:
+def stream(
+    network: Any, source: str | os.PathLike | Frames, length: int, step: int, first: int = 0
+) -> Iterator[Window]:
     """Yield the windows of a video with their scores, in order, from window `first` on.
 
     network: a LoadedModel or an ExportedModel; length, step: of `lengths`

@@ -9,6 +9,9 @@ Files without names (combined files of the old zoo v1.6) need --model. With it, 
 to those used here. The extension of OUT selects the format: .pdparams, .npz or .safetensors.
 """
 
+import argparse
+from collections.abc import Sequence
+
 import numpy as np
 
 import utils.main_program  # noqa: F401  (process settings, before Paddle is imported)
@@ -19,7 +22,7 @@ from engine.weights import load as weights
 from utils import cli
 
 
-def read(args):
+def read(args: argparse.Namespace) -> formats.Weights:
     """`formats.Weights` of PATH, for --model if one is given."""
     if not args.model:
         return formats.read(weights.file_of(args.path, ""))
@@ -28,13 +31,13 @@ def read(args):
     return weights.read(args.path, model, Graph(model).shapes)
 
 
-def convert(args):
+def convert(args: argparse.Namespace) -> None:
     arrays, skipped = read(args)
     formats.save(args.out, arrays)
     print(f"{len(arrays)} tensors written to '{args.out}'" + (f"; left out: {', '.join(skipped)}" if skipped else ""))
 
 
-def inspect(args):
+def inspect(args: argparse.Namespace) -> int:
     arrays, skipped = read(args)
     width = max(map(len, arrays), default=4)
     print(f"{'name':{width}}  {'shape':20} {'type':8} {'mean':>11} {'std':>11} {'min':>11} {'max':>11}")
@@ -50,11 +53,11 @@ def inspect(args):
     return fits(args, arrays) if args.model else 0
 
 
-def fetch(args):
+def fetch(args: argparse.Namespace) -> None:
     print(released.fetch_named(args.name))
 
 
-def fits(args, arrays):
+def fits(args: argparse.Namespace, arrays: dict[str, np.ndarray]) -> int:
     """Say how the tensors compare with those of --model, by name and shape; 0 if they are all there, else 1."""
     model_class, config = configure(args.model, overrides=dict(args.override))
     model = model_class(config, "infer")
@@ -67,7 +70,7 @@ def fits(args, arrays):
     return 1 if problems else 0
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int | None:
     parser = cli.Parser(prog="-m engine.weights", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="inspect | convert | fetch")
     for verb, text in (

@@ -15,18 +15,28 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from storage.files import replacing
 from utils.errors import WeightsError
 
-MAX_BYTES = 4 << 30  # unpacked; the largest weights known here are below 1 GiB
-MAX_MEMBERS = 100_000
 MAX_RATIO, FREE_BYTES = 100, 64 << 20  # unpacked bytes for each packed one, from some size on; weights hardly shrink
 MAX_HEADER = 1 << 20  # bytes of a header, such as a long name
 LZMA_MEMORY = 256 << 20
 _CHUNK = 1 << 20
 _COMPRESSED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open), (b"\x5d\0\0", lzma.open))
+
+
+class Limits(NamedTuple):
+    """What an archive may unpack to; the largest weights known here are below 1 GiB."""
+
+    size: int = 4 << 30
+    members: int = 100_000
+
+
+LIMITS = Limits()
 
 # What Python's tar and zip readers raise on damaged files: RuntimeError for a password, ValueError for impossible
 # offsets.
@@ -46,15 +56,15 @@ BROKEN = (
 
 
 @contextlib.contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
+def unpacked(path: Path, limits: Limits = LIMITS) -> Iterator[Path]:
     """Unpack the archive `path` into a temporary folder, which lives as long as the block.
 
     Raises WeightsError, OSError.
     """
     with tempfile.TemporaryDirectory(prefix="weights-") as folder:
         try:
-            with contextlib.closing(_members(path)) as members:
-                _unpack(path, members, Path(folder))
+            with contextlib.closing(_members(path, limits)) as members:
+                _unpack(path, members, Path(folder), limits)
         except BROKEN as error:
             raise WeightsError(
                 f"'{path}': a damaged, encrypted or incomplete archive ({error}); fetch it again"
@@ -96,7 +106,7 @@ class _Bounded:
 
     def __init__(self, path, file):
         self.path, self.file = path, file
-        self.most = min(MAX_BYTES + MAX_HEADER, FREE_BYTES + MAX_RATIO * path.stat().st_size)
+        self.most = min(LIMITS.size + MAX_HEADER, FREE_BYTES + MAX_RATIO * path.stat().st_size)
         self.most = max(self.most, path.stat().st_size)
 
     def read(self, size):
@@ -120,7 +130,7 @@ class _Bounded:
     def _check(self, position):
         if position > self.most + MAX_HEADER:
             raise WeightsError(
-                f"'{self.path}': refused: it unpacks to more than {MAX_BYTES >> 30} GiB, or to more than "
+                f"'{self.path}': refused: it unpacks to more than {LIMITS.size >> 30} GiB, or to more than "
                 f"{MAX_RATIO} times its size"
             )
 
@@ -137,33 +147,33 @@ def _tar(path):
         yield archive
 
 
-def check_size(path: Path, archive: zipfile.ZipFile) -> None:
+def check_size(path: Path, archive: zipfile.ZipFile, limits: Limits = LIMITS) -> None:
     """Refuse an open ZipFile that declares too much.
 
     Python reads no more of a member than declared. Raises WeightsError.
     """
-    _check_bounds(path, len(archive.infolist()), sum(info.file_size for info in archive.infolist()))
+    _check_bounds(path, len(archive.infolist()), sum(info.file_size for info in archive.infolist()), limits)
 
 
-def _members(path):
+def _members(path, limits):
     """(name, kind, opener) of each member; kind is "file", "folder" or what else it is."""
     if is_zip(path):
         with zipfile.ZipFile(path) as archive:
-            check_size(path, archive)
+            check_size(path, archive, limits)
             for info in archive.infolist():
                 unix_type = info.external_attr >> 28  # of st_mode; 0 where the writer stored none
                 kind = "folder" if info.is_dir() else "file" if unix_type in (0, 0o10) else "link or device"
-                yield info.filename, kind, lambda info=info: archive.open(info)
+                yield info.filename, kind, partial(archive.open, info)
     else:
         with _tar(path) as archive:
             for info in archive:
                 kind = "folder" if info.isdir() else "file" if info.isfile() else "link or device"
-                yield info.name, kind, lambda info=info: archive.extractfile(info)
+                yield info.name, kind, partial(archive.extractfile, info)
             while archive.fileobj.read(_CHUNK):  # past the end mark, to the checksum of the compressed stream
                 pass
 
 
-def _unpack(path, members, folder):
+def _unpack(path, members, folder, limits):
     count = size = 0
     for name, kind, opener in members:
         parts = PurePosixPath(name).parts
@@ -176,22 +186,22 @@ def _unpack(path, members, folder):
                 f"'{path}': refused: the member '{name}' is a {kind}; only files and folders are unpacked"
             )
         count += 1
-        _check_bounds(path, count, size)
+        _check_bounds(path, count, size, limits)
         target = folder.joinpath(*parts)
         try:
             (target if kind == "folder" else target.parent).mkdir(parents=True, exist_ok=True)
             if kind == "file":
                 with opener() as source, open(target, "xb") as copy:
-                    size = _copy(path, source, copy, size)
+                    size = _copy(path, source, copy, size, limits)
         except (FileExistsError, NotADirectoryError) as error:
             raise WeightsError(f"'{path}': refused: two members share the name '{name}'") from error
 
 
-def _copy(path, source, copy, size):
+def _copy(path, source, copy, size, limits):
     """Copy a member; `size` bytes were unpacked before it. Returns the new total."""
     while chunk := source.read(_CHUNK):
         size += len(chunk)
-        _check_bounds(path, 1, size)
+        _check_bounds(path, 1, size, limits)
         try:
             copy.write(chunk)
         except OSError as error:
@@ -202,8 +212,10 @@ def _copy(path, source, copy, size):
     return size
 
 
-def _check_bounds(path, count, size):
-    if count > MAX_MEMBERS or size > MAX_BYTES:
-        raise WeightsError(f"'{path}': refused: it unpacks to more than {MAX_BYTES >> 30} GiB or {MAX_MEMBERS} members")
+def _check_bounds(path, count, size, limits):
+    if count > limits.members or size > limits.size:
+        raise WeightsError(
+            f"'{path}': refused: it unpacks to more than {limits.size / 2**30:g} GiB or {limits.members} members"
+        )
     if size > FREE_BYTES + MAX_RATIO * path.stat().st_size:
         raise WeightsError(f"'{path}': refused: it unpacks to more than {MAX_RATIO} times its size")

@@ -13,6 +13,7 @@ import pickle
 import struct
 import tokenize
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +55,9 @@ class Weights(NamedTuple):
     skipped: list
 
 
-def read(path, shapes=None, optional=()):
+def read(
+    path: str | Path, shapes: Mapping[str, tuple[int, ...]] | None = None, optional: Sequence[str] = ()
+) -> Weights:
     """The `Weights` at `path`, in any accepted form; a path without its ending .pdparams is completed.
 
     shapes: {name: shape} of the model; only a combined file needs it, having no names of its own
@@ -67,7 +70,7 @@ def read(path, shapes=None, optional=()):
         raise WeightsError(f"weights '{path}' cannot be read: {error}") from error
 
 
-def found(path):
+def found(path: str | Path) -> Path:
     """`path` if it exists, else with the ending .pdparams. Raises WeightsError."""
     for candidate in (Path(path), Path(f"{path}.pdparams")):
         if candidate.exists():
@@ -75,12 +78,12 @@ def found(path):
     raise WeightsError(f"weights '{path}' do not exist, nor does '{candidate}'; {ACCEPTED}")
 
 
-def names_in(path):
+def names_in(path: str | Path) -> set[str]:
     """The tensor names in a MindSpore checkpoint. None for other forms: no setting depends on their names."""
     return set(mindspore.read(Path(path))) if _kind(Path(path)) == "MindSpore" else set()
 
 
-def save(path, arrays):
+def save(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
     """Write {name: array} in the format of the extension of `path`.
 
     Formats: .pdparams or .pdopt (for `paddle.load`), .npz, .safetensors. Raises WeightsError.
@@ -181,9 +184,8 @@ def _read_folder(path, shapes, optional, unpacked):
     )
     if len(inside) != 1:
         held = ", ".join(entry.name for entry in (inside or entries)[:6]) or "nothing"
-        raise WeightsError(
-            f"'{path}': a folder or archive with {'several' if inside else 'no'} weights in it ({held}); {ACCEPTED}"
-        )
+        count = "several" if inside else "no"
+        raise WeightsError(f"'{path}': a folder or archive with {count} weights in it ({held}); {ACCEPTED}")
     arrays, skipped = _read(inside[0], shapes, optional, unpacked)
     return Weights(arrays, skipped + [entry.name for entry in entries if entry != inside[0]])
 

@@ -5,15 +5,20 @@ Three rules: `strict` (test, infer), `finetune` (another class count re-initiali
 """
 
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 
 from engine.checkpoints import files as checkpoint
 from engine.checkpoints import finding
+from engine.graph.device import Device
+from engine.graph.program import Graph
 from engine.weights import archives, formats, released
+from models.base import Model
 from storage import addresses
 from utils.errors import ConfigError, ObjectError, WeightsError
 
@@ -46,7 +51,7 @@ class Report:
         return "\n".join(lines)
 
 
-def file_of(source, model):
+def file_of(source: Any, model: str) -> Path:
     """The local file or folder of a path or address in any spelling. Raises WeightsError where there is none."""
     prefix = finding.of_weights(source, model)
     if prefix is not None:
@@ -60,7 +65,7 @@ def file_of(source, model):
     return formats.found(path)
 
 
-def read(source, model, shapes):
+def read(source: Any, model: Model, shapes: Mapping[str, tuple[int, ...]]) -> formats.Weights:
     """`formats.Weights` of a path or address in any form, or of a dictionary. `shapes` are the model's."""
     if isinstance(source, dict):
         arrays, skipped = {name: np.asarray(value) for name, value in source.items()}, []
@@ -74,7 +79,7 @@ def read(source, model, shapes):
     return formats.Weights(arrays, skipped)
 
 
-def constants(model):
+def constants(model: Model) -> dict[str, np.ndarray]:
     """{name: array} of the parameters whose values come from files of the configuration (NEXTVLAD's eigenvalues)."""
     return model.constants(_read_array)
 
@@ -98,7 +103,7 @@ def _read_array(key, path, hint):
         raise ConfigError(f"{key} '{path}' cannot be read ({error}); {hint}") from error
 
 
-def require(source, model):
+def require(source: Any, model: Model) -> Any:
     """`source`, or for None the path of the model's released weights; fetches what is remote, before a graph is built.
 
     Raises ConfigError, WeightsError.
@@ -112,7 +117,7 @@ def require(source, model):
     return source
 
 
-def require_pretrained(source, model):
+def require_pretrained(source: Any, model: Model) -> Any:
     """The weights that training starts from: `source`, or for None the released ones; None: from scratch.
 
     Raises ConfigError, WeightsError.
@@ -149,12 +154,12 @@ def _unpacked_beside(path):
         return path
 
 
-def pretrained_rule(model):
+def pretrained_rule(model: Model) -> Callable:
     """How the weights of `require_pretrained` are read: as an image backbone, or as those of the whole model."""
     return backbone if model.not_in_backbone and not model.pretrained_whole else finetune
 
 
-def load_into(rule, device, graph, model, source):
+def load_into(rule: Callable, device: Device, graph: Graph, model: Model, source: Any) -> Report:
     """Read `source` by a rule (strict, finetune, backbone), set what fits, return the Report. Raises WeightsError."""
     values, report = rule(source, model, graph.shapes)
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]
@@ -169,7 +174,7 @@ def load_into(rule, device, graph, model, source):
     return report
 
 
-def strict(source, model, shapes):
+def strict(source: Any, model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, np.ndarray], Report]:
     """(values, report) for testing and inference: every tensor present, every shape equal. Raises WeightsError."""
     values, report = _match(source, read(source, model, shapes), shapes)
     wrong, missing = _wrong_shapes(values, shapes), [name for name in report.missing if name not in model.optional]
@@ -186,7 +191,9 @@ def strict(source, model, shapes):
     return values, report
 
 
-def finetune(source, model, shapes, called=None):
+def finetune(
+    source: Any, model: Model, shapes: Mapping[str, tuple[int, ...]], called: str | None = None
+) -> tuple[dict[str, np.ndarray], Report]:
     """(values, report) to fine-tune released or own weights: only the classifier may differ.
 
     `called` is the source of a dictionary, for messages. Raises WeightsError.
@@ -202,7 +209,7 @@ def finetune(source, model, shapes, called=None):
     return values, report
 
 
-def backbone(source, model, shapes):
+def backbone(source: Any, model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, np.ndarray], Report]:
     """(values, report) of a pretrained image backbone: what the model shares with it by name (old zoo v1.7 rule).
 
     The model converts kernels for pictures to kernels for clips. Raises WeightsError if shapes differ or if more than
@@ -227,7 +234,7 @@ def backbone(source, model, shapes):
     return values, report
 
 
-def differences(arrays, shapes, model):
+def differences(arrays: dict[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], model: Model) -> list[str]:
     """Sentences on why {name: array} are not the weights of a model with these shapes; none if they are."""
     present = [name for name in shapes if name in arrays]
     wrong = _wrong_shapes({name: arrays[name] for name in present}, shapes)

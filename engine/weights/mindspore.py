@@ -9,6 +9,7 @@ last 17 bytes of a file may be `crc_num` and the CRC-32 of all bytes before (Min
 import logging
 import math
 import zlib
+from pathlib import Path
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
@@ -66,7 +67,7 @@ def _message_class():
     return message_factory.GetMessageClass(found)
 
 
-def is_checkpoint(start):
+def is_checkpoint(start: bytes) -> bool:
     """Whether a file with these first 16 bytes may be a MindSpore checkpoint: encrypted, or a record with a tag."""
     if bytes(start[:4]) in ENCRYPTED:
         return True
@@ -76,7 +77,7 @@ def is_checkpoint(start):
     return length is not None and start[length + 1 : length + 2] == b"\n"
 
 
-def read(path):
+def read(path: str | Path) -> dict[str, np.ndarray]:
     """{name: array} of a checkpoint; what the optimizer and its counters hold is left out, with a line that counts it.
 
     Raises WeightsError, or OSError.

@@ -35,7 +35,7 @@ HOST = "https://paddlemodels.bj.bcebos.com/video_classification/"
 class Release(NamedTuple):
     """Published weights: newest file, names under which any release of the old zoo cached them, class count, score.
 
-    `package` says which package of a Python package registry has them; without one they are on the old zoo's host.
+    `package` says which package of a Python package registry has them; without one they are on `host`, the old zoo's.
     """
 
     file: str
@@ -43,10 +43,11 @@ class Release(NamedTuple):
     classes: int
     score: str
     package: Package | None = None
+    host: str = HOST
 
     @property
     def url(self) -> str:
-        return HOST + self.file
+        return self.host + self.file
 
     @property
     def source(self) -> str:
@@ -135,19 +136,19 @@ def released(name: str) -> Path:
 
     Raises WeightsError.
     """
-    return _cached_or_fetched(RELEASED[name], f"weights of {name}")
+    return fetch_release(RELEASED[name], f"weights of {name}")
 
 
 def backbone(name: str) -> Path:
     """Path of the released weights that training starts from, a key of BACKBONES, likewise."""
-    return _cached_or_fetched(BACKBONES[name], f"pretrain weights of {name}")
+    return fetch_release(BACKBONES[name], f"pretrain weights of {name}")
 
 
 def fetch_named(name: str) -> Path:
     """Path of released weights by the name of a model or backbone, in any case. Raises ConfigError, WeightsError."""
     for known, release in NAMES.items():
         if known.lower() == name.lower():
-            return _cached_or_fetched(release, f"weights of {known}")
+            return fetch_release(release, f"weights of {known}")
     raise ConfigError(unknown("released weights", name, NAMES))
 
 
@@ -197,7 +198,11 @@ def _cached(release):
     return next((path for path in (_folder() / name for name in release.cached) if path.exists()), None)
 
 
-def _cached_or_fetched(release, what):
+def fetch_release(release: Release, what: str) -> Path:
+    """Path of published weights, fetched unless a release of the old zoo has cached them; `what` is for the log.
+
+    Raises WeightsError.
+    """
     if release.package:
         return packages.fetch(release.package, _folder() / release.file)
     path = _cached(release)

@@ -1,5 +1,7 @@
 """Parameter names of MindSpore's StNet and ResNet-50 (mindspore-ai/models, research/cv/stnet)."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 from models.layers.named import NAMED, OLD_ZOO
@@ -15,17 +17,17 @@ DENSE = (
 _MARKS = ("layer1.0.down_sample_layer.0.weight", "bn1.moving_mean")
 
 
-def is_theirs(names):
+def is_theirs(names: Iterable[str]) -> bool:
     """Whether names are those of MindSpore's ResNet or StNet."""
     return any(mark in names for mark in _MARKS)
 
 
-def is_stnet(names):
+def is_stnet(names: Iterable[str]) -> bool:
     """Whether names are those of MindSpore's whole StNet."""
     return "xception.att_conv.weight" in names
 
 
-def names(depth=50, norms=()):
+def names(depth: int = 50, norms: Sequence[str] = ()) -> dict[str, str]:
     """{their name: name here}. `norms` are the two temporal batch norms. `fc.weight` (classifier) is transposed."""
     table = {}
     for conv, norm, ours_conv, ours_norm in _backbone(depth):
@@ -41,7 +43,7 @@ def names(depth=50, norms=()):
     return table | _biased("fc", "fc_0")
 
 
-def translated(arrays, depth=50, norms=()):
+def translated(arrays: dict[str, np.ndarray], depth: int = 50, norms: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """{name: array} with names and layout of this zoo, if `arrays` has MindSpore's names; else `arrays` unchanged."""
     if not is_theirs(arrays):
         return arrays

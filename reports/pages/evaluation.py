@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Picture:
     png: bytes
 
     @property
-    def uri(self):
+    def uri(self) -> str:
         return data_uri(self.png)
 
 
@@ -114,7 +115,7 @@ def _mistakes(kept, found, names):
         }
 
 
-def multilabel(names: list[str], result: dict, metric) -> dict:
+def multilabel(names: list[str], result: dict, metric: Any) -> dict:
     """Values of `_multilabel.html`, of a YouTube8M metric."""
     rows = [row for row in class_precisions(names, metric) if row[2]]
     rows.sort(key=lambda row: (float(row[3]), -row[2]))
@@ -152,7 +153,7 @@ def for_dashboard(found: dict) -> dict[str, np.ndarray]:
     return images
 
 
-def values(kept, names: list[str], result: dict, metric) -> dict:
+def values(kept: Any, names: list[str], result: dict, metric: Any) -> dict:
     """Values of the page's part about scores, by the kind of what was kept."""
     return classification(kept, names, result) if kept.kind == "classification" else multilabel(names, result, metric)
 

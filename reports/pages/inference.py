@@ -1,6 +1,7 @@
 """The contact sheet of an inference: of each clip the frames that the model saw, and its best classes with bars."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Sheet:
     def __init__(self, views: int = 1, most: int = MOST):
         self.views, self.most, self.pictures = views, most, {}
 
-    def add(self, batch, probabilities: np.ndarray) -> None:
+    def add(self, batch: Any, probabilities: np.ndarray) -> None:
         """Keep the frames of a batch (`indices`, `feed` with frames uint8 [B*views, T, H, W, 3])."""
         frames = batch.feed.get("frames")
         if frames is None:

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from storage.files import write_file
 from utils.errors import redact_urls
@@ -58,12 +61,12 @@ def _shown(value):
     return value if hasattr(value, "__html__") or not isinstance(value, str) else printable(value)
 
 
-def render(template: str, **values) -> str:
+def render(template: str, **values: dict[str, np.ndarray]) -> str:
     """The HTML of a template; every value in it is escaped."""
     return _environment().get_template(template).render(**values)
 
 
-def write(path: str | Path, template: str, **values) -> str | Path:
+def write(path: str | Path, template: str, **values: dict[str, np.ndarray]) -> str | Path:
     """Write the page of a template; returns the path."""
     html = render(template, **values)
     return write_file(path, lambda file: file.write(html))
@@ -105,7 +108,7 @@ def versions() -> list[tuple[str, str]]:
     return found
 
 
-def protocol(config, mode: str) -> list[tuple[str, str]]:
+def protocol(config: Any, mode: str) -> list[tuple[str, str]]:
     """(what, value) of how the samples of a mode were read and scored."""
     section, model = config.section(mode), config.MODEL
     facts = [("model", model.name), ("classes", f"{model.num_classes:,}")]

@@ -113,10 +113,11 @@ def write(folder: str | Path, training: Training, facts: page.Facts) -> list:
     drawn = curves.panels(training.history, training.best)
     alt = {"loss": "Loss by epoch", "score": "Score by epoch", "rate": "Learning rate", "time": "Speed by epoch"}
     target = addresses.join(folder, f"{training.model}_train_report.html")
+    epochs = "1 epoch" if len(training.history) == 1 else f"{len(training.history)} epochs"
     page.write(
         target,
         "training.html",
-        title=f"{training.model}: {len(training.history)} epoch{'s' if len(training.history) != 1 else ''}",
+        title=f"{training.model}: {epochs}",
         training=training,
         cards=cards(training),
         curves=[Picture(name, alt[name], png) for name, png in drawn.items()],

@@ -95,14 +95,16 @@ def test_each_epoch_has_its_own_order_of_shards_and_videos(mixed):
     assert sorted(first) == sorted(second) == [f"train_{i:05d}" for i in range(20)] and first != second
 
 
-def test_videos_are_shuffled_within_windows_of_shards(mixed, monkeypatch):
-    monkeypatch.setattr(youtube8m, "WINDOW", 2)
-    order = dataset(mixed, "train").shuffled(np.random.default_rng(1)) // 4
+def test_videos_are_shuffled_within_windows_of_shards():
+    def shards(seed):
+        """Of each of 20 videos: the number of its shard, of five with four videos."""
+        return youtube8m.shuffled_in_windows(range(0, 24, 4), 2, np.random.default_rng(seed)) // 4
+
+    order = shards(1)
     groups = [set(order[:8]), set(order[8:16]), set(order[16:])]
     assert [len(group) for group in groups] == [2, 2, 1] and set.union(*groups) == set(range(5))
     assert len(set(order[:4])) == 2  # mixed within the window
-    windows = {frozenset(dataset(mixed, "train").shuffled(np.random.default_rng(seed))[:8] // 4) for seed in range(9)}
-    assert len(windows) > 3  # of any shards, not of neighbours
+    assert len({frozenset(shards(seed)[:8]) for seed in range(9)}) > 3  # of any shards, not of neighbours
 
 
 @pytest.mark.parametrize("model", ["AttentionCluster", "AttentionLSTM"])

@@ -161,7 +161,7 @@ def test_pieces_add_up_to_the_undivided_batch(name, keys, tmp_path):
     found = {}
     for pieces in (1, 4):
         model, config = configure(name, None, {**overrides, "TRAIN.accumulate_steps": pieces})
-        trainer = Trainer(model, config, tmp_path / str(pieces), valid_interval=0)
+        trainer = Trainer(model, config, tmp_path / str(pieces), valid_interval=0, pages=False)
         trainer.start()
         history = trainer.fit()
         found[pieces] = trainer.device.get(trainer.graph.parameters), [epoch["loss"] for epoch in history]

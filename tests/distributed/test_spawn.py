@@ -14,7 +14,12 @@ from utils.errors import ConfigError
 def words(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     clips = tiny.make_clips(folder / "clips", count=8)
-    return ["--model_name=TINYNET", "--devices=cpu:2", *tiny.flags({**tiny.TINY, **tiny.lists(clips), "TRAIN.seed": 3})]
+    return [
+        "--model_name=TINYNET",
+        "--devices=cpu:2",
+        "--no_report",
+        *tiny.flags({**tiny.TINY, **tiny.lists(clips), "TRAIN.seed": 3}),
+    ]
 
 
 def start(program, words, *more):

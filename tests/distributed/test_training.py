@@ -44,6 +44,7 @@ def train(model, save_dir, overrides, *more):
         f"--model_name={model}",
         f"--save_dir={save_dir}",
         "--log_interval=1",
+        "--no_report",
         *tiny.flags(overrides),
         *more,
     ]

@@ -55,7 +55,7 @@ def keys(name, data):
 
 def train(name, data, save_dir, resume=None, **overrides):
     model, config = configure(name, None, {**{key: str(value) for key, value in keys(name, data).items()}, **overrides})
-    trainer = Trainer(model, config, save_dir, log_interval=1)
+    trainer = Trainer(model, config, save_dir, log_interval=1, pages=False)
     trainer.start(resume=resume)
     trainer.fit()
     return save_dir

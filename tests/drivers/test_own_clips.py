@@ -15,7 +15,10 @@ from support import drivers, tiny
 from support.forms import values, write
 from support.goldens import ROOT
 
-SMALL = tiny.flags({key: value for key, value in tiny.TINY.items() if key not in ("MODEL.num_classes", "MODEL.topk")})
+SMALL = [
+    "--no_report",
+    *tiny.flags({key: value for key, value in tiny.TINY.items() if key not in ("MODEL.num_classes", "MODEL.topk")}),
+]
 CLASSES = ("licht aus & zu", "tür auf")
 
 

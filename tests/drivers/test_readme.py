@@ -26,6 +26,9 @@ EXTRA = tiny.flags(
 )
 
 
+NO_PAGE = ("--no_report",)  # drawing takes as long as all the rest; test.py still writes its page
+
+
 def commands(path):
     """Lines of the ```bash blocks."""
     blocks = re.findall(r"```bash\n(.*?)```", path.read_text(encoding="utf-8"), re.S)
@@ -78,6 +81,7 @@ def test_every_command_of_the_readme(checkout, capsys, monkeypatch):
         if line.startswith("python ") and not line.startswith("python -m "):
             program, *words = shlex.split(line)[1:]
             small = [] if "/" in program or "--exported" in line else EXTRA
+            small = [*small, *NO_PAGE] if program in ("train.py", "infer.py") and "--report" not in line else small
             code, output = drivers.status(capsys, program, *small, *words)
         else:
             done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=300, check=False)

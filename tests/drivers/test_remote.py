@@ -135,7 +135,7 @@ def test_shards_resuming_and_scores_in_a_bucket(s3, tmp_path, capsys, monkeypatc
     common = ["--model_name=AttentionCluster", f"--config={s3.url('own.yaml')}"]
     resume = [f"--resume={s3.url('run/AttentionCluster_latest')}", "--keep_checkpoints=1"]
     for folder, epochs, more in (("whole", 2, []), ("run", 1, []), ("run", 2, resume)):
-        words = [f"--epoch={epochs}", f"--save_dir={s3.url(folder)}", *more]
+        words = [f"--epoch={epochs}", f"--save_dir={s3.url(folder)}", "--no_report", *more]
         code, output = drivers.status(capsys, "train.py", *common, *words)
         assert code == 0, output
     assert "epoch 1, batch 0" in output and not [name for name in s3.names("run") if "epoch0" in name]
@@ -160,6 +160,7 @@ def test_training_from_a_bucket_is_training_from_a_folder(bucket, tmp_path, caps
             "--pretrain=none",
             f"--save_dir={tmp_path / save_dir}",
             "--valid_interval=0",
+            "--no_report",
             *keys(bucket, **{"TRAIN.filelist": source}),
         )
         assert code == 0, output
@@ -177,6 +178,7 @@ def test_an_absent_clip_is_replaced_in_training(bucket, tmp_path, capsys):
         "--pretrain=none",
         f"--save_dir={bucket.url('run')}",
         "--valid_interval=0",
+        "--no_report",
         *keys(bucket, **{"TRAIN.filelist": bucket.url("clips/more.list"), "TRAIN.batch_size": 1}),
     )
     assert code == 0 and "1 of 5 train samples cannot be read" in output
@@ -216,6 +218,7 @@ def test_a_server_that_goes_away_in_mid_epoch(bucket, tmp_path, monkeypatch):
         f"--save_dir={tmp_path / 'run'}",
         "--log_interval=1",
         "--valid_interval=0",
+        "--no_report",
         *keys(bucket, **{"TRAIN.filelist": bucket.url("many/all.list"), "TRAIN.batch_size": 1}),
     )
     for line in process.stdout:

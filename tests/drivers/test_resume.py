@@ -30,6 +30,7 @@ def words(data, save_dir, *more):
         "--log_interval=1",
         "--valid_interval=0",
         "--keep_checkpoints=2",
+        "--no_report",
         *tiny.flags(overrides),
         *more,
     ]

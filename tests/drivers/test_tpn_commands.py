@@ -60,7 +60,7 @@ def folder(tmp_path):
 
 
 def test_train_test_infer(folder, capsys):
-    keys = tiny.flags({**KEYS, **tiny.lists(tiny.make_clips(folder / "clips", count=2))})
+    keys = ["--no_report", *tiny.flags({**KEYS, **tiny.lists(tiny.make_clips(folder / "clips", count=2))})]
     code, output = drivers.status(
         capsys,
         "train.py",

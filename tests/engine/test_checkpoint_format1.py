@@ -40,7 +40,7 @@ def resumed(folder, save_dir):
     overrides |= {"MODEL.num_classes": "3", "MODEL.topk": "3", "TRAIN.batch_size": "4", "TRAIN.epoch": "2"}
     overrides |= {"TRAIN.filelist": str(train), "VALID.filelist": "None", "TRAIN.num_reader_threads": "2"}
     model, config = configure("AttentionLSTM", None, overrides)
-    trainer = Trainer(model, config, save_dir)
+    trainer = Trainer(model, config, save_dir, pages=False)
     trainer.start(resume=str(folder / NAME))
     trainer.fit()
     return trainer

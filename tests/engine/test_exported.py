@@ -96,10 +96,14 @@ def test_folded_values():
     assert found["fc"] is plain["fc"] and {array.dtype for array in found.values()} == {np.dtype(np.float32)}
 
 
-def test_larger_differences_are_warned_about(small, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(exporter, "USUAL", -1.0)
-    exporter.export(small, tmp_path / "model")
-    assert "is the model trained?" in caplog.text and (tmp_path / "model" / sidecar.FILE).exists()
+def test_larger_differences_are_warned_about_and_large_ones_refused(caplog):
+    exporter.judge("TSN", 1e-6)
+    assert not caplog.text
+    exporter.judge("TSN", 1e-4)
+    assert "differ by 1.0e-04 of the largest number" in caplog.text and "is the model trained?" in caplog.text
+    for difference in (2e-3, np.nan):
+        with pytest.raises(WeightsError, match="the exported TSN answers differently from the trained one"):
+            exporter.judge("TSN", difference)
 
 
 def test_another_interface_and_other_shapes_are_refused(whole, small, tmp_path):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from engine.meter import StepTimes
-from engine.stop import PATIENCE, StopSignal
+from engine.stop import StopSignal
 
 
 def times(waited, computed, steps=6):
@@ -56,13 +56,13 @@ def test_a_closed_terminal_is_a_wish_unless_it_is_ignored():
             signal.signal(signal.SIGHUP, before)
 
 
-def test_a_launchers_burst_of_sigterms_is_one_wish(monkeypatch):
-    with StopSignal() as stop:
+def test_a_launchers_burst_of_sigterms_is_one_wish():
+    with StopSignal(patience={signal.SIGTERM: 0.3}) as stop:
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.02)
         assert stop.requested
-        monkeypatch.setitem(PATIENCE, signal.SIGTERM, 0.01)
+        time.sleep(0.3)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.1)

@@ -40,6 +40,7 @@ def trainer(clips, folder, validate=True, resume=None, patience=0, keep=0, **ove
         valid_interval=1 if validate else 0,
         patience=patience,
         keep_checkpoints=keep,
+        pages=False,
     )
     found.start("none", resume)
     return found

@@ -1,6 +1,7 @@
 """The cache of remote objects: bounded, shared by threads, never emptied under a reader; and what addresses are."""
 
 import os
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -190,7 +191,7 @@ def test_settings_and_packages_are_checked(s3, monkeypatch):  # noqa: F811
     with pytest.raises(ConfigError, match="ZOO_REMOTE_TRIES 'many': expected a number of at least 1"):
         addresses.local(s3.url("x"))
     objects.filesystem.cache_clear()
-    monkeypatch.setattr(objects.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(
         ConfigError, match=r"s3:// need the package fsspec, which is not installed: pip install -e \"\.\[remote\]\""
     ):

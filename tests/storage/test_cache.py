@@ -193,7 +193,7 @@ def test_what_any_release_of_the_old_zoo_cached_is_used(folder, name):
     assert f"cached: {folder / name}" in released.listing("TSN") and "STNET" not in released.listing("TSN")
 
 
-def test_the_released_backbone_is_an_archive(folder, server, monkeypatch):
+def test_the_released_backbone_is_an_archive(folder, server):
     """As published: a tar.gz with a folder of variables."""
     model_class = find("TSN")
     model = model_class(model_class.config_class(), "train")
@@ -202,9 +202,9 @@ def test_the_released_backbone_is_an_archive(folder, server, monkeypatch):
         info = tarfile.TarInfo("../../outside")
         info.size = 3
         archive.addfile(info, io.BytesIO(b"abc"))
-    monkeypatch.setattr(released, "HOST", server.url(""))
+    release = released.BACKBONES["ResNet-50"]._replace(host=server.url(""))
     server.files["ResNet50_pretrained.tar.gz"] = packed.getvalue()
-    path = released.backbone("ResNet-50")
+    path = released.fetch_release(release, "backbone")
     assert path == folder / "ResNet50_pretrained.tar.gz" == released.backbone("ResNet-50") and len(server.asked) == 1
     with pytest.raises(WeightsError, match="would land outside the folder"):
         weights.read(str(path), model, {})

@@ -1,6 +1,7 @@
-"""python bf16_steps.py MODEL SETTINGS: trains five steps in 32 bits and five in bf16 from the same weights.
+"""python bf16_steps.py CASES: trains five steps in 32 bits and five in bf16 from the same weights.
 
-Prints {precision: losses} as JSON. It runs as a process of its own, because a broken kernel crashes the process.
+CASES: JSON of [[model, settings], ...]. Prints {precision: losses} of each as a line of JSON. It runs as a process of
+its own, because a broken kernel crashes the process.
 """
 
 import json
@@ -46,5 +47,5 @@ if __name__ == "__main__":
     from engine.graph.program import Graph
     from engine.graph.step import Stepper
 
-    name, settings = sys.argv[1], json.loads(sys.argv[2])
-    print(json.dumps({str(amp or "float32"): losses(name, settings, amp) for amp in (None, "bf16")}))
+    for name, settings in json.loads(sys.argv[1]):
+        print(json.dumps({str(amp or "float32"): losses(name, settings, amp) for amp in (None, "bf16")}), flush=True)

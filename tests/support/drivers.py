@@ -1,7 +1,8 @@
 """Run the programs as a user would: in this process for speed, or as a process of their own."""
 
-import importlib.util
+import contextlib
 import os
+import runpy
 import subprocess
 import sys
 
@@ -11,15 +12,29 @@ from utils import cli
 
 def status(capsys, program, *words):
     """(exit status, printed text) of `python <program> <words>`, run in this process."""
-    spec = importlib.util.spec_from_file_location(f"driver_{program.removesuffix('.py')}", ROOT / program)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    main = runpy.run_path(str(ROOT / program))["main"]
     try:
-        cli.run(module.main, [str(word) for word in words])
+        cli.run(main, [str(word) for word in words])
     except SystemExit as stop:
         code = stop.code
     output = capsys.readouterr()
     return code, output.out + output.err
+
+
+@contextlib.contextmanager
+def calls(function):
+    """A list that gets an entry for each call of a function in this thread, within the block."""
+    found = []
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code is function.__code__:
+            found.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(None)
 
 
 RUN = ROOT / "tests" / "support" / "run.py"

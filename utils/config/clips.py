@@ -119,7 +119,7 @@ class ClipEvalSection(ClipReadSection):
     )
 
     @property
-    def views(self):
+    def views(self) -> int:
         return self.num_clips * self.num_crops
 
 
@@ -148,6 +148,6 @@ class ClipConfig(Config):
                 )
         return self
 
-    def segments(self, mode):
+    def segments(self, mode: str) -> int:
         """Segments per video: the mode's own seg_num, else MODEL.seg_num."""
         return self.section(mode).seg_num or self.MODEL.seg_num

@@ -26,7 +26,7 @@ class FeatureModelSection(ModelSection):
     )
 
     @property
-    def features(self):
+    def features(self) -> dict[str, int]:
         """{name: dimensions} of the features that the model reads, in order."""
         raise NotImplementedError
 
@@ -53,7 +53,7 @@ class FeatureListSection(FeatureModelSection):
         return self
 
     @property
-    def features(self):
+    def features(self) -> dict[str, int]:
         return dict(zip(self.feature_names, self.feature_dims, strict=True))
 
 

@@ -4,6 +4,8 @@ The tables below map their keys to ours.
 """
 
 import os
+from pathlib import Path
+from typing import Any, NoReturn
 
 from utils.errors import ConfigError, nearest
 
@@ -65,12 +67,12 @@ WITHOUT_EFFECT = {
 }
 
 
-def is_flat(tree):
+def is_flat(tree: Any) -> bool:
     """Whether a YAML file holds MindSpore's flat keys rather than sections."""
     return isinstance(tree, dict) and any(not isinstance(value, dict | None) for value in tree.values())
 
 
-def sections(tree):
+def sections(tree: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, Any], str]:
     """({section: {key: value}}, {flag: value}, a sentence on what each key is here) of a flat table.
 
     Its batch_size is that of one device; here it is that of all. Raises ValueError for a key of neither.
@@ -108,7 +110,7 @@ def _unknown(key):
     )
 
 
-def refuse_program(path):
+def refuse_program(path: str | Path) -> NoReturn:
     """ConfigError for a config.py, which is a program."""
     raise ConfigError(
         f"config '{path}' is a Python program, and configs are data: write its keys into a .yaml file, one "

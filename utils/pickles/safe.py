@@ -86,19 +86,19 @@ def _opened(source):
 class Unpickler(BoundedUnpickler):
     """The interpreter, with `find_class` and the instructions BUILD and BYTEARRAY8 replaced."""
 
-    def __init__(self, file, encoding, allowed, persistent_load):
+    def __init__(self, file: Any, encoding: str, allowed: dict[tuple[str, str], Any], persistent_load: Callable | None):
         super().__init__(file, encoding)
         self.allowed = allowed
         if persistent_load:
             self.persistent_load = persistent_load
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         wanted = f"{module}.{name}"
         if wanted not in self.allowed:
             raise Refused(f"it asks for '{wanted}'")
         return self.allowed[wanted]
 
-    def load_build(self):
+    def load_build(self) -> None:
         state = self.stack.pop()
         made = self.stack[-1]
         if type(made) is np.ndarray:
@@ -108,7 +108,7 @@ class Unpickler(BoundedUnpickler):
         elif not isinstance(made, OrderedDict):  # attributes of a dict (PyTorch's _metadata) are dropped
             raise Refused(f"it sets the state of a '{type(made).__name__}'")
 
-    def load_bytearray8(self):
+    def load_bytearray8(self) -> None:
         (size,) = struct.unpack("<Q", self.read(8))
         self.append(bytearray(self.read(size)))  # the original clears `size` bytes before it reads any
 
