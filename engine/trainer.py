@@ -56,8 +56,7 @@ class Trainer:
     patience: stop when so many validations brought no better score; 0 for never
     group: the processes of this training, one by default
     amp: None, "bf16" or "fp16"
-    log_dir: folder for TensorBoard, or None
-    pages: draw curves, and write a page at the end
+    log_dir: folder for TensorBoard, or None; pages: draw curves, and write a page at the end
     Attributes that others read: `history` (one dictionary an epoch), `checkpoints`, `names` (of the classes),
     `extractor` (what made the features that the model is trained on, or None; it travels in checkpoints).
     """
@@ -98,7 +97,7 @@ class Trainer:
             )
         elif patience:
             raise ConfigError(
-                f"--patience '{patience}' needs validation scores: set VALID.filelist and a --valid_interval above 0"
+                f"--patience '{patience}' needs validation: set VALID.filelist, and --valid_interval above 0"
             )
         pieces = config.TRAIN.accumulate_steps
         self.graph = Graph(self.model, training=True, group=self.group, pieces=pieces, amp=amp, use_gpu=use_gpu)
