@@ -97,7 +97,7 @@ class Trainer:
             )
         elif patience:
             raise ConfigError(
-                f"--patience '{patience}' needs validation: set VALID.filelist, and --valid_interval above 0"
+                f"--patience '{patience}' needs validation scores: set VALID.filelist and --valid_interval"
             )
         pieces = config.TRAIN.accumulate_steps
         self.graph = Graph(self.model, training=True, group=self.group, pieces=pieces, amp=amp, use_gpu=use_gpu)
