@@ -96,9 +96,7 @@ class Trainer:
                 model_class, config, self.device, self.new_metric, save_dir, self.group, log_interval
             )
         elif patience:
-            raise ConfigError(
-                f"--patience '{patience}' needs validation scores: set VALID.filelist and --valid_interval"
-            )
+            raise ConfigError(f"--patience '{patience}' needs validation scores: set VALID.filelist, --valid_interval")
         pieces = config.TRAIN.accumulate_steps
         self.graph = Graph(self.model, training=True, group=self.group, pieces=pieces, amp=amp, use_gpu=use_gpu)
         self.stepper = Stepper(self.device, self.graph)
