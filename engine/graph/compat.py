@@ -42,13 +42,14 @@ def static_mode() -> Iterator[None]:
 
 @contextlib.contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Leave Paddle's random generators as they were found."""
-    cpu = paddle.get_rng_state("cpu")
+    """Leave Paddle's random generators as they were found. (In 2.6, `paddle.set_rng_state(state, "cpu")` fails.)"""
+    generator = framework.core.default_cpu_generator()
+    cpu = generator.get_state()
     gpu = paddle.get_cuda_rng_state() if gpu_available() else None
     try:
         yield
     finally:
-        paddle.set_rng_state(cpu, "cpu")
+        generator.set_state(cpu)
         if gpu:
             paddle.set_cuda_rng_state(gpu)
 

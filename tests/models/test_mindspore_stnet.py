@@ -1,13 +1,16 @@
 """MindSpore's StNet: its names, its two differences, and its numbers."""
 
 import numpy as np
+import paddle
 import pytest
 
 from engine import Predictor
 from engine.configuration import configure
+from engine.graph import compat
 from engine.weights import formats
 from engine.weights import load as weights
 from models import find
+from models.layers import resnet
 from support import goldens
 from utils.errors import WeightsError
 
@@ -81,3 +84,35 @@ def test_resnet_of_mindspore_as_a_backbone():
 def test_other_forms_tell_no_names(tmp_path):
     formats.save(tmp_path / "w.npz", {"a": np.zeros(2)})
     assert formats.names_in(tmp_path / "w.npz") == set()
+
+
+@pytest.mark.parametrize("size", [90, 96, 112, 128, 224])
+def test_the_max_pool_is_padded_as_theirs(size):
+    """MindSpore's "same": ceil(n / 2) windows of 3; of the padding, the smaller half above and left.
+
+    The maps before the pool have 45, 48, 56, 64 and 112 rows: one odd number, the others even. The kernel only thins
+    the image out.
+    """
+    image = np.random.default_rng(size).random((1, 3, size, size), np.float32)
+    maps = image[0, 0, ::2, ::2] / np.sqrt(1 + 1e-5)
+    rows = len(maps)
+    total = 2 * ((rows + 1) // 2 - 1) + 3 - rows
+    edges = (total // 2, total - total // 2)
+    assert edges == ((1, 1) if rows % 2 else (0, 1))
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(maps, edges), (3, 3))[::2, ::2]
+    np.testing.assert_allclose(_stem(image)[0, 7], windows.max(axis=(-1, -2)), rtol=1e-6)
+
+
+def _stem(image):
+    """What comes out of the network's first layers, whose kernels copy the middle pixel of the first channel."""
+    kernel = np.zeros((64, 3, 7, 7), np.float32)
+    kernel[:, 0, 3, 3] = 1
+    program, startup, scope = paddle.static.Program(), paddle.static.Program(), paddle.static.Scope()
+    place = paddle.CPUPlace()
+    with compat.static_mode(), paddle.static.scope_guard(scope), paddle.utils.unique_name.guard():
+        with paddle.static.program_guard(program, startup):
+            pooled = resnet.stem(paddle.static.data("image", image.shape, "float32"), training=False, same=True)
+        executor = paddle.static.Executor(place)
+        executor.run(startup)
+        scope.find_var("conv1_weights").get_tensor().set(kernel, place)
+        return executor.run(program, {"image": image}, [pooled])[0]
