@@ -27,6 +27,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--pretrain",
         help="ImageNet backbone: weights in any form, or 'none' to train from scratch; default: the released ResNet-50",
     )
+    parser.add_argument(
+        "--features_from",
+        type=cli.given,
+        metavar="NAME|CHECKPOINT",
+        help="for models that read features: the lists name clips, and this clip model makes their features "
+        "(TSN, I3D or STNET with released weights, or a checkpoint); kept under <save_dir>/features",
+    )
     parser.add_argument("--resume", help="checkpoint to continue exactly, or released weights to fine-tune")
     parser.add_argument(
         "--save_dir", type=cli.given, default="checkpoints", help="folder of the checkpoints (default: checkpoints)"
@@ -132,6 +139,11 @@ def configured(args: argparse.Namespace) -> tuple[Any, Any]:
     )
     if args.dataset_path:
         overrides = {**layout.overrides(args.dataset_path, args.save_dir, ("train", "val")), **overrides}
+    if args.features_from:
+        from engine.features import settings
+
+        settings.require_reader(args.model_name)
+        overrides = {**settings.overrides(settings.described(args.features_from), args.save_dir), **overrides}
     return configure(
         args.model_name, args.config, overrides, args.resume or None, args.fallback, "python train.py {flags}"
     )

@@ -17,6 +17,7 @@ import numpy as np
 import utils.main_program  # noqa: F401  (process settings, before Paddle is imported)
 from datareader import READERS, Loader
 from datareader.features import tfrecord
+from datareader.features.examples import parse_sequence_example, sequence_example
 from dataset.youtube8m.synthetic import videos
 from dataset.youtube8m.tf2pkl import old_record, write_pickle
 from engine.configuration import configure
@@ -55,7 +56,7 @@ def scores(count=50_000, batch=1000, classes=3862):
 
 def read_tfrecord(path):
     for record in tfrecord.records(path):
-        tfrecord.parse_sequence_example(record)
+        parse_sequence_example(record)
 
 
 def read_pickle(path):
@@ -79,7 +80,7 @@ def write_shards(folder, count=200, frames=300):
         "pickle by Python 2": folder / "python2.pkl",
         "pickle by Python 3": folder / "python3.pkl",
     }
-    tfrecord.write(shards["TFRecord"], (tfrecord.sequence_example(**example) for example in examples))
+    tfrecord.write(shards["TFRecord"], (sequence_example(**example) for example in examples))
     write_pickle(shards["pickle by Python 2"], map(old_record, examples))
     shards["pickle by Python 3"].write_bytes(pickle.dumps(list(map(old_record, examples)), protocol=2))
     return shards

@@ -9,12 +9,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from datareader import READERS, loader_for
+from datareader import loader_for
 from datareader.loader import Loader
 from engine import bad_samples, views
 from engine.configuration import class_names
 from engine.distributed.group import Group
 from engine.export import memory
+from engine.features import datasets
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.reporting.testing import report
@@ -117,7 +118,7 @@ class Validation:
     ):
         model = model_class(config, "valid", group.world)
         self.reader, self.model_name = model.data, model.name
-        self.data = READERS[self.reader].from_config(config, "valid")
+        self.data = datasets.from_config(self.reader, config, "valid", group=group)
         self.section, self.device, self.graph = config.VALID, device, Graph(model)
         self.new_metric, self.save_dir, self.group = new_metric, save_dir, group
         self.log_interval = log_interval
@@ -182,7 +183,7 @@ def test(
 
 def _test(model_class, config, source, use_gpu, log_interval, save_dir, group, pages, choice):
     model = model_class(config, "test", group.world)
-    dataset = READERS[model.data].from_config(config, "test")
+    dataset = datasets.from_config(model.data, config, "test", group=group)
     names = class_names(config, source)  # what is wrong with them is said before an hour of scoring
     loader = loader_for(dataset, config.TEST, part=group.part)
     found = weights.require(source, model)

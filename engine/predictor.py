@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from datareader import READERS, loader_for
+from datareader import loader_for
 from datareader.loader import Batch
 from engine import views
 from engine.configuration import choose_gpu, class_names, clip_seconds, configure
 from engine.export import memory
 from engine.export import run as exports
+from engine.features import datasets
 from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
@@ -179,7 +180,7 @@ class Predictor:
         given = [paths] if single else list(paths)
         if not given:
             return []
-        dataset = READERS[self.model.data].from_paths(self.config, "infer", given)
+        dataset = datasets.from_paths(self.model.data, self.config, "infer", given)
         if len(dataset) != len(given):
             raise DataError(
                 f"{len(given)} paths, first '{given[0]}', hold {len(dataset)} samples; give one file a sample here, or "
@@ -221,17 +222,17 @@ class Predictor:
         Where a connection is lost, that is the error of all samples not read by then.
         Raises RemoteError where no sample was read; DataError where a path or a list is not there.
         """
-        reader, section = READERS[self.model.data], self.config.INFER
+        family, section = self.model.data, self.config.INFER
         if paths is not None:
             given = [paths] if isinstance(paths, str | PathLike) else list(paths)
             if not given:
                 return []
-            return self._classify(reader.from_paths(self.config, "infer", given), section, topk, collect)
+            return self._classify(datasets.from_paths(family, self.config, "infer", given), section, topk, collect)
         config = self.config
         if filelist:
             section = section.model_copy(update={"filelist": str(filelist)})
             config = config.model_copy(update={"INFER": section})
-        return self._classify(reader.from_config(config, "infer"), section, topk, collect)
+        return self._classify(datasets.from_config(family, config, "infer"), section, topk, collect)
 
     def stream(
         self, source: str | PathLike | Frames, window: float | str = "auto", stride: float | None = None

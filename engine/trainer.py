@@ -17,7 +17,7 @@ import paddle
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from datareader import READERS, loader_for
+from datareader import loader_for
 from datareader.clips.balance import balanced
 from engine import bad_samples
 from engine.checkpoints.manager import CheckpointManager, best_of
@@ -26,6 +26,8 @@ from engine.configuration import class_names
 from engine.distributed.group import Group
 from engine.distributed.launch import divisible
 from engine.evaluator import Validation
+from engine.features import datasets, settings
+from engine.features.frozen import use_cached_features
 from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
@@ -57,8 +59,7 @@ class Trainer:
     group: the processes of this training, one by default
     amp: None, "bf16" or "fp16"
     log_dir: folder for TensorBoard, or None; pages: draw curves, and write a page at the end
-    Attributes that others read: `history` (one dictionary an epoch), `checkpoints`, `names` (of the classes),
-    `extractor` (what made the features that the model is trained on, or None; it travels in checkpoints).
+    Attributes that others read: `history` (one dictionary an epoch), `checkpoints`, `names` (of the classes).
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Trainer:
         divisible(config.TRAIN, self.group.world)
         compat.check_amp(amp, use_gpu)
         self.seed = self.group.broadcast_object(_seed(config.TRAIN))
-        self.train_data = READERS[self.model.data].from_config(config, "train", self.seed)
+        self.train_data = datasets.from_config(self.model.data, config, "train", self.seed, self.group)
         self.loader = loader_for(self.train_data, config.TRAIN, training=True, seed=self.seed, part=self.group.part)
         if getattr(config.TRAIN, "class_weights", "none") == "balanced":
             self.model.class_weights = balanced(self.train_data.items, config)
@@ -106,8 +107,7 @@ class Trainer:
         total = config.TRAIN.epoch * len(self.loader)
         self.meter = Meter(self.new_metric, self.group, config.TRAIN.batch_size, total, log_interval)
         self.epoch, self.batch = 0, 0
-        self.best, self.extractor = None, None
-        self.history = []
+        self.best, self.history = None, []
         self.report = TrainingReport(self, log_dir, pages)
 
     @property
@@ -144,9 +144,8 @@ class Trainer:
             if found:
                 self._continue(found)
         # Process 0 alone has read weights or a checkpoint.
-        state = [self.epoch, self.batch, self.seed, self.best, self.history, self.extractor]
-        state = self.group.broadcast_object(state)
-        self.epoch, self.batch, self.seed, self.best, self.history, self.extractor = state
+        state = self.group.broadcast_object([self.epoch, self.batch, self.seed, self.best, self.history])
+        self.epoch, self.batch, self.seed, self.best, self.history = state
         self.loader.seed = self.train_data.seed = self.seed
         self.stepper.broadcast()
 
@@ -155,7 +154,6 @@ class Trainer:
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.seed = state.get("seed", self.seed)
         self.best, self.history = state["best"], state["history"]
-        self.extractor = state.get("extractor")
         if found.meter:
             self.meter.restore(found.meter)
         log.info("resumed '%s': epoch %d, batch %d, step %d", found.prefix, self.epoch, self.batch, self.step)
@@ -172,6 +170,7 @@ class Trainer:
         """
         with self.checkpoints.writing():
             self.report.start()
+            use_cached_features(self)
             try:
                 self._train()
             except Interrupted:
@@ -279,7 +278,7 @@ class Trainer:
             "best": self.best,
             "history": self.history,
             "class_names": self.names,
-            "extractor": self.extractor,
+            "extractor": settings.recorded(self.config),
             "clip_seconds": getattr(self.train_data, "clip_seconds", None),
             "config": self.config.model_dump(),
             "paddle": paddle.__version__,

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from metrics.accuracy import ranks
 from utils.errors import ConfigError, DataError
+
+SUMS = ("count", "loss", "hit_at_one", "perr", "positives", "single", "top1", "top5")
 
 
 def best_classes(probabilities: np.ndarray, k: int) -> np.ndarray:
@@ -76,7 +79,7 @@ def _old_ranking(scores, hits):
 class YouTube8M:
     """`update` with batches, `result` -> {"loss", "hit_at_one", "perr", "gap", "map"}.
 
-    All but the loss are fractions.
+    All but the loss are fractions. Where every video has one label, also "top1" and "top5" in percent, as for clips.
     """
 
     best = "gap"  # the value by which the best checkpoint is chosen
@@ -89,6 +92,7 @@ class YouTube8M:
 
     def reset(self) -> None:
         self.count, self.loss, self.hit_at_one, self.perr = 0, 0.0, 0.0, 0.0
+        self.single, self.top1, self.top5 = 0, 0, 0  # videos of one label, and how many of them were found
         self.positives = np.zeros(self.num_classes, np.int64)
         self.numbers, self.pools = [], []
 
@@ -114,8 +118,15 @@ class YouTube8M:
         self.hit_at_one += hits_at_one(probabilities, labels).sum()
         self.perr += precisions_at_equal_recall(scores, hits, positives).sum()
         self.positives += labels.sum(axis=0)
+        self._count_single(probabilities[positives == 1], labels[positives == 1])
         narrow = best[:, : self.k].astype(np.min_scalar_type(self.num_classes))
         self._pool(number, scores[:, : self.k].reshape(-1), hits[:, : self.k].reshape(-1), narrow.reshape(-1))
+
+    def _count_single(self, probabilities, labels):
+        found = ranks(probabilities, labels.argmax(axis=1))
+        self.single += len(found)
+        self.top1 += int((found < 1).sum())
+        self.top5 += int((found < min(5, self.num_classes)).sum())
 
     def _pool(self, number, scores, hits, classes):
         """Keep a batch's k best of each video, [B*k] each, by class and then by video: ties depend on the order."""
@@ -128,7 +139,7 @@ class YouTube8M:
         scores, hits, classes = (
             [np.concatenate(parts) for parts in zip(*self.pools, strict=True)] if self.pools else [np.empty(0)] * 3
         )
-        sums = {name: np.array(getattr(self, name)) for name in ("count", "loss", "hit_at_one", "perr", "positives")}
+        sums = {name: np.array(getattr(self, name)) for name in SUMS}
         return {
             **sums,
             "scores": scores,
@@ -144,8 +155,8 @@ class YouTube8M:
         Parts of a batch that have one number are put together, in this order.
         """
         self.reset()
-        for name in ("count", "loss", "hit_at_one", "perr", "positives"):
-            setattr(self, name, sum(state[name] for state in states))
+        for name in SUMS:
+            setattr(self, name, sum(state.get(name, 0) for state in states))
         batches = {}
         for state in states:
             ends = np.cumsum(state["sizes"])[:-1]
@@ -187,7 +198,13 @@ class YouTube8M:
             "perr": float(self.perr / self.count),
             "gap": average_precision(scores, hits, self.positives.sum()),
             "map": float(self.average_precisions().mean()),
+            **self._accuracies(),
         }
+
+    def _accuracies(self):
+        if self.single < self.count:
+            return {}
+        return {"top1": 100.0 * float(self.top1) / self.count, "top5": 100.0 * float(self.top5) / self.count}
 
     @staticmethod
     def line(result: dict[str, float], final: bool = False) -> str:
@@ -197,12 +214,13 @@ class YouTube8M:
         `final` gives the line that closed an evaluation; where the old zoo listed every class's average precision
         there, thousands of numbers, their mean stands.
         """
+        more = "".join(f", {key} = {result[key]:.2f}" for key in ("top1", "top5") if key in result)
         if final:
             return (
                 f"\tavg_hit_at_one: {result['hit_at_one']},\tavg_perr: {result['perr']},\tavg_loss :{result['loss']},"
-                f"\tmAP: {result['map']},\tgap:{result['gap']}"
+                f"\tmAP: {result['map']},\tgap:{result['gap']}{more}"
             )
         return (
             f" , loss = {result['loss']:.6f}, Hit@1 = {result['hit_at_one']:.2f}, PERR = {result['perr']:.2f}, "
-            f"GAP = {result['gap']:.2f}"
+            f"GAP = {result['gap']:.2f}{more}"
         )

@@ -20,17 +20,22 @@ from utils.config.features import FeatureConfig, FeatureListSection
 
 class AttentionClusterSection(FeatureListSection):
     seg_num: int = Field(100, ge=1, description="frames that every video is resampled to")
-    cluster_nums: list[int] = Field([32, 32], description="attention units of each feature")
+    cluster_nums: list[int] | None = Field(None, description="attention units of each input; none: 32 each")
+    segments: int = Field(1, ge=1, description="ordered parts that are pooled on their own; 1: order is not seen")
     hidden_sizes: list[PositiveInt] = Field(
         [1024, 4096], min_length=2, max_length=2, description="widths of the two layers before the classifier"
     )
 
     @model_validator(mode="after")
     def _one_cluster_each(self):
-        if len(self.cluster_nums) != len(self.feature_names):
-            raise ValueError(
-                f"cluster_nums {self.cluster_nums}: expected one number for each of feature_names {self.feature_names}"
-            )
+        inputs = self.inputs or self.feature_names
+        if self.cluster_nums is None:
+            self.cluster_nums = [32] * len(inputs)
+        if len(self.cluster_nums) != len(inputs):
+            called = "inputs" if self.inputs else "feature_names"
+            raise ValueError(f"cluster_nums {self.cluster_nums}: expected one number for each of {called} {inputs}")
+        if self.seg_num % self.segments:
+            raise ValueError(f"segments {self.segments} does not divide seg_num {self.seg_num}; change one of them")
         return self
 
 
@@ -60,9 +65,19 @@ def fc(x: Tensor, name: str, size: int, bias: Initializer) -> Tensor:
     return linear(x, weight, parameter(f"{name}.bias", [size], bias))
 
 
+def in_segments(x: Tensor, name: str, units: int, segments: int) -> Tensor:
+    """`cluster` of each ordered part on its own, with shared parameters: [B, T, D] -> [B, segments*units*D]."""
+    if segments == 1:
+        return cluster(x, name, units)
+    _, frames, size = x.shape
+    parts = cluster(paddle.reshape(x, [-1, frames // segments, size]), name, units)  # [B*segments, units*D]
+    return paddle.reshape(parts, [-1, segments * units * size])  # [B, segments*units*D]
+
+
 def attention_cluster(features: list[Tensor], settings: AttentionClusterSection, training: bool) -> Tensor:
     """features: list of [B, T, D]; `settings` is the section MODEL -> logits [B, classes]."""
-    pooled = [cluster(x, f"satt{i}", n) for i, (x, n) in enumerate(zip(features, settings.cluster_nums, strict=True))]
+    counts = enumerate(zip(features, settings.cluster_nums, strict=True))
+    pooled = [in_segments(x, f"satt{i}", n, settings.segments) for i, (x, n) in counts]
     x = dropout(paddle.concat(pooled, axis=1), settings.drop_rate, training)  # [B, sum of units*D]
     x = paddle.tanh(fc(x, "fc1", settings.hidden_sizes[0], KaimingUniform()))
     x = paddle.tanh(fc(x, "fc2", settings.hidden_sizes[1], KaimingUniform()))
@@ -86,4 +101,4 @@ class AttentionCluster(FeatureModel):
         return video[(parts * len(video) / self.settings.seg_num).astype(int)]
 
     def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
-        return attention_cluster([inputs[name] for name in self.settings.features], self.settings, training)
+        return attention_cluster(list(self.streams(inputs).values()), self.settings, training)

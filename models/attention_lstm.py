@@ -105,11 +105,10 @@ class AttentionLSTM(FeatureModel):
 
     def __init__(self, config: Any, mode: str, devices: int = 1):
         super().__init__(config, mode, devices)
-        self.head = (f"fc_{4 * len(self.settings.features) + 2}.",)
+        self.head = (f"fc_{4 * len(self.settings.streams) + 2}.",)
 
     def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
-        features = [inputs[name] for name in self.settings.features]
-        return attention_lstm(features, inputs["length"], self.settings, training)
+        return attention_lstm(list(self.streams(inputs).values()), inputs["length"], self.settings, training)
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Sigmoid cross entropy, summed over the classes *and* the batch of all devices (old zoo v1.3).

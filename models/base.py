@@ -138,6 +138,7 @@ class ClipModel(Model):
 
     data = "clips"
     config_class = ClipConfig
+    width = 0  # of the features that `embed` gives
     class_weights: Sequence[float] = ()  # factor on the training loss of each class; set by the trainer
 
     def tuning(self) -> Tuning:
@@ -203,6 +204,17 @@ class ClipModel(Model):
                 f"input 'image' has shape {list(image.shape)}; expected [batch, seg_num, {channels}, height, width]"
             )
         return {"raw": False, "size": image.shape[3:], "segments": image.shape[1]}, {"image": image}
+
+    def embed(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
+        """Float inputs -> what the classifier sees: pooled features [B, width]."""
+        raise NotImplementedError
+
+    def classify(self, x: Tensor, training: bool) -> Tensor:
+        """Pooled features [B, width] -> logits [B, classes]."""
+        raise NotImplementedError
+
+    def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor | tuple[Tensor, Tensor]:
+        return self.classify(self.embed(inputs, training), training)
 
     def label(self) -> Tensor:
         return paddle.static.data("label", [None, 1], "int64")

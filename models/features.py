@@ -1,7 +1,8 @@
 """Shared by the YouTube-8M models: frame features in, independent scores of many classes out.
 
-Features are read as the uint8 they are stored in and dequantised in the graph. Videos of different length stand in one
-batch; `length` says how many frames are real. The padding may hold any numbers and must not change a result.
+Quantised features are read as the uint8 they are stored in and dequantised in the graph. Videos of different length
+stand in one batch; `length` says how many frames are real. The padding may hold any numbers and must not change a
+result.
 """
 
 from typing import Any
@@ -28,6 +29,25 @@ def real_frames(x: Tensor, length: Tensor) -> Tensor:
     return index < paddle.unsqueeze(length, 1)
 
 
+def _weights(x: Tensor, length: Tensor | None) -> Tensor:
+    """1 for real frames and 0 for padding, [B, T, 1]; all frames are real where `length` is None."""
+    mask = paddle.ones_like(x[:, :, :1]) if length is None else paddle.unsqueeze(real_frames(x, length), 2)
+    return paddle.cast(mask, x.dtype)
+
+
+def centred(x: Tensor, length: Tensor | None) -> Tensor:
+    """x [B, T, D] minus its mean over the real frames: what changes within a video."""
+    weights = _weights(x, length)
+    return (x - (x * weights).sum(axis=1, keepdim=True) / weights.sum(axis=1, keepdim=True)) * weights
+
+
+def differences(x: Tensor, length: Tensor | None) -> Tensor:
+    """x [B, T, D] -> each frame minus the one before it, zeros for the first frame: they know the order."""
+    weights = _weights(x, length)
+    before = paddle.concat([x[:, :1], x[:, :-1]], axis=1)
+    return (x - before) * weights
+
+
 def l2_normalize(x: Tensor, axis: int) -> Tensor:
     """x / sqrt(sum(x^2) + 1e-12): the epsilon is under the root, unlike in `F.normalize` (old zoo v1.3)."""
     x = options.to_float32(x)
@@ -42,7 +62,8 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
 class FeatureModel(Model):
     """Models on features.
 
-    Inputs: `rgb` [B, T, 1024] and `audio` [B, T, 128], as uint8 or float, and `length` [B] where T varies.
+    Inputs: `rgb` [B, T, 1024] and `audio` [B, T, 128] (or of other widths), as uint8 or float, and `length` [B] where T
+    varies.
     """
 
     data = "features"
@@ -50,7 +71,7 @@ class FeatureModel(Model):
     frames: int | None = None  # rows that every video is resampled to; None: videos of any length
 
     def inputs(self, raw: bool) -> dict[str, Tensor]:
-        dtype = "uint8" if raw else paddle.get_default_dtype()
+        dtype = "uint8" if raw and self.quantised else paddle.get_default_dtype()
         inputs = {
             name: paddle.static.data(name, [None, self.frames, size], dtype)
             for name, size in self.settings.features.items()
@@ -59,15 +80,34 @@ class FeatureModel(Model):
             inputs["length"] = paddle.static.data("length", [None], "int64")
         return inputs
 
+    @property
+    def quantised(self) -> bool:
+        """Whether the reader delivers uint8."""
+        return self.settings.feature_type == "uint8"
+
     def prepare(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Dequantise every feature."""
-        return {name: x if name == "length" else dequantise(x) for name, x in inputs.items()}
+        """Dequantise every feature that is quantised."""
+        keep = () if self.quantised else tuple(inputs)
+        return {name: x if name in ("length", *keep) else dequantise(x) for name, x in inputs.items()}
+
+    def streams(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The network's inputs {name: [B, T, D]} that MODEL.inputs names, the derived ones computed."""
+        return {name: self._stream(name, inputs) for name in self.settings.streams}
+
+    def _stream(self, name, inputs):
+        if name == "centred":
+            return centred(inputs["rgb"], inputs.get("length"))
+        if name == "difference":
+            return differences(inputs["rgb"], inputs.get("length"))
+        return inputs[name]
 
     def interface(self, arrays: dict[str, Any]) -> tuple[dict[str, Any], Arrays]:
         """{name: one array [frames, dimensions] per video}: all uint8 as stored, or all float (dequantised)."""
         videos = {name: [np.asarray(video) for video in arrays.get(name, [])] for name in self.settings.features}
         self._check(arrays, videos)
         raw = all(video.dtype == np.uint8 for feature in videos.values() for video in feature)
+        if raw and not self.quantised:
+            raise DataError("features are uint8, and MODEL.feature_type is 'float'; give float arrays (dequantised)")
         chosen = {
             name: [self.chosen(video[: self.settings.max_frames]) for video in feature]
             for name, feature in videos.items()
@@ -127,5 +167,7 @@ class FeatureModel(Model):
         return self.config.TRAIN.learning_rate
 
     def optimizer(self, rate: paddle.optimizer.lr.LRScheduler) -> paddle.optimizer.Optimizer:
-        """Adam without weight decay (old zoo v1.3)."""
-        return paddle.optimizer.Adam(learning_rate=rate, beta1=0.9, beta2=0.999, epsilon=1e-8)
+        """Adam (old zoo v1.3), with decoupled weight decay where TRAIN.weight_decay asks for it."""
+        adam = {"learning_rate": rate, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+        decay = self.config.TRAIN.weight_decay
+        return paddle.optimizer.AdamW(weight_decay=decay, **adam) if decay else paddle.optimizer.Adam(**adam)

@@ -110,11 +110,15 @@ def pool(x: Tensor) -> Tensor:
     return mean_over(F.avg_pool3d(x, kernel_size=window, stride=1, padding=0), [2, 3, 4])
 
 
-def i3d(image: Tensor, classes: int, dropout: float, training: bool) -> Tensor:
-    """image [B, M, 3*T, H, W] of M clips each -> logits [B, classes]."""
+def pooled(image: Tensor, training: bool) -> Tensor:
+    """image [B, M, 3*T, H, W] of M clips each -> their mean features [B, 1024]."""
     clips = image.shape[1]
     x = pool(features(clips_first(image), training))
-    x = mean_over(paddle.reshape(x, [-1, clips, FEATURES]), [1])  # [B, 1024]
+    return mean_over(paddle.reshape(x, [-1, clips, FEATURES]), [1])  # [B, 1024]
+
+
+def head(x: Tensor, classes: int, dropout: float, training: bool) -> Tensor:
+    """Features [B, 1024] -> logits [B, classes]."""
     x = F.dropout(x, dropout, training=training, mode="upscale_in_train")
     weight = parameter(f"{i3d_names.HEAD}_w", [FEATURES, classes], Normal(0.0, 0.01))
     return linear(x, weight, parameter(f"{i3d_names.HEAD}_b", [classes], Constant(0.0)))
@@ -167,5 +171,10 @@ class I3D(ClipModel):
     def translate(self, arrays: Arrays) -> Arrays:
         return i3d_names.translated(arrays)
 
-    def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
-        return i3d(inputs["image"], self.settings.num_classes, self.settings.dropout, training)
+    width = FEATURES
+
+    def embed(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
+        return pooled(inputs["image"], training)
+
+    def classify(self, x: Tensor, training: bool) -> Tensor:
+        return head(x, self.settings.num_classes, self.settings.dropout, training)

@@ -32,6 +32,10 @@ EIGEN_HINT = (
 
 
 class NextvladSection(FeatureModelSection):
+    feature_dims: list[int] | None = Field(
+        None, description="dimensions of each feature; none: video_feature_size and audio_feature_size"
+    )
+    segments: int = Field(1, ge=1, le=1000, description="ordered parts that are pooled on their own")
     video_feature_size: int = Field(1024, ge=1, description="dimensions of the image features")
     audio_feature_size: int = Field(128, ge=1, description="dimensions of the audio features")
     cluster_size: int = Field(128, ge=1, description="clusters of each feature")
@@ -49,6 +53,10 @@ class NextvladSection(FeatureModelSection):
 
     @model_validator(mode="after")
     def _groups_fit(self):
+        if self.feature_dims and len(self.feature_dims) != len(self.feature_names):
+            raise ValueError(f"feature_dims {self.feature_dims} and feature_names {self.feature_names} do not agree")
+        if "rgb" not in self.feature_names:
+            raise ValueError(f"feature_names {self.feature_names}: NEXTVLAD needs rgb")
         for name, size in self.features.items():
             if size * self.expansion % self.groups:
                 raise ValueError(
@@ -61,7 +69,10 @@ class NextvladSection(FeatureModelSection):
 
     @property
     def features(self) -> dict[str, int]:
-        return {"rgb": self.video_feature_size, "audio": self.audio_feature_size}
+        sizes = {"rgb": self.video_feature_size, "audio": self.audio_feature_size}
+        if self.feature_dims:
+            sizes |= dict(zip(self.feature_names, self.feature_dims, strict=True))
+        return {name: sizes[name] for name in self.feature_names}
 
 
 class NextvladTrainSection(FeatureTrainSection):
@@ -112,12 +123,14 @@ def nextvlad_layer(
     clusters: int,
     groups: int,
     expansion: int,
+    segments: int,
     training: bool,
 ) -> Tensor:
-    """NeXtVLAD layer (section 3): x [B, T, D] -> [B, expansion*D/groups * clusters].
+    """NeXtVLAD layer (section 3): x [B, T, D] -> [B, segments * expansion*D/groups * clusters].
 
     `rows` [N] are the indices of the real frames in x [B*T, D]: the batch norm sees only these.
-    `norms` are the names of its batch norm and of that of the sum.
+    `norms` are the names of its batch norm and of that of the sum. Each of the `segments` ordered parts of a video has
+    a sum of its own.
     """
     size = x.shape[2]
     wide, part = expansion * size, expansion * size // groups
@@ -131,10 +144,31 @@ def nextvlad_layer(
     assignment = F.softmax(paddle.reshape(assignment, [-1, groups, clusters]))
     assignment = padded(assignment * paddle.unsqueeze(attention, 2), rows, mask, clusters)
     centres = weight(f"{name}_cluster_weights2", clusters, part)
-    vlad = options.matmul(padded(x, rows, mask, part), assignment, transpose_x=True)  # [B, part, clusters]
-    vlad = vlad - assignment.sum(axis=1, keepdim=True) * paddle.transpose(centres, [1, 0])
-    vlad = paddle.reshape(l2_normalize(vlad, axis=1), [-1, part * clusters])
-    return counted_batch_norm(vlad, norms[1], training)
+    x, sums = padded(x, rows, mask, part), []
+    for inside in in_parts(mask, groups, segments):
+        weights = assignment if inside is None else assignment * inside
+        vlad = options.matmul(x, weights, transpose_x=True)  # [B, part, clusters]
+        vlad = vlad - weights.sum(axis=1, keepdim=True) * paddle.transpose(centres, [1, 0])
+        sums.append(paddle.reshape(l2_normalize(vlad, axis=1), [-1, part * clusters]))
+    return counted_batch_norm(sums[0] if segments == 1 else paddle.concat(sums, axis=1), norms[1], training)
+
+
+def in_parts(mask: Tensor, groups: int, segments: int) -> list[Tensor | None]:
+    """For each ordered part of the videos, 1 for its frames and 0 for others [B, T*groups, 1]; None for all frames."""
+    if segments == 1:
+        return [None]
+    real = paddle.cast(mask, "int64")
+    position, length = real.cumsum(axis=1) - 1, real.sum(axis=1, keepdim=True)
+    number = paddle.unsqueeze(position * segments // length, 2)  # [B, T, 1]
+    number = paddle.reshape(paddle.tile(number, [1, 1, groups]), [paddle.shape(mask)[0], -1, 1])
+    return [paddle.cast(number == each, paddle.get_default_dtype()) for each in range(segments)]
+
+
+def norms_of(stream: str) -> tuple[str, str]:
+    """Names of the two batch norms of an input; the old zoo had counted those of its own."""
+    return {"rgb": ("batch_norm_0", "batch_norm_1"), "audio": ("batch_norm_2", "batch_norm_3")}.get(
+        stream, (f"{stream}_norm_0", f"{stream}_norm_1")
+    )
 
 
 def gated(x: Tensor, reduction: int, training: bool) -> Tensor:
@@ -146,15 +180,17 @@ def gated(x: Tensor, reduction: int, training: bool) -> Tensor:
 
 
 def nextvlad(
-    rgb: Tensor, audio: Tensor, length: Tensor, settings: NextvladSection, l2_penalty: float, training: bool
+    streams: dict[str, Tensor], length: Tensor, settings: NextvladSection, l2_penalty: float, training: bool
 ) -> Tensor:
-    """rgb [B, T, 1024], audio [B, T, 128], length int64 [B] -> logits [B, classes]; `settings` is the section MODEL."""
-    mask = real_frames(rgb, length)
+    """streams {name: [B, T, D]}, length int64 [B] -> logits [B, classes]; `settings` is the section MODEL."""
+    mask = real_frames(next(iter(streams.values())), length)
     rows = paddle.flatten(paddle.nonzero(paddle.reshape(mask, [-1])))  # [N]
-    layer = settings.cluster_size, settings.groups, settings.expansion, training
-    video = nextvlad_layer(rgb, rows, mask, "video", ("batch_norm_0", "batch_norm_1"), *layer)
-    sound = nextvlad_layer(audio, rows, mask, "audio", ("batch_norm_2", "batch_norm_3"), *layer)
-    x = dropout(paddle.concat([video, sound], axis=1), settings.drop_rate, training)
+    layer = settings.cluster_size, settings.groups, settings.expansion, settings.segments, training
+    pooled = [
+        nextvlad_layer(x, rows, mask, {"rgb": "video"}.get(name, name), norms_of(name), *layer)
+        for name, x in streams.items()
+    ]
+    x = dropout(paddle.concat(pooled, axis=1), settings.drop_rate, training)
     x = options.matmul(x, weight("hidden1_fc_weights", x.shape[1], settings.hidden_size))
     x = gated(counted_batch_norm(x, "batch_norm_4", training), settings.gating_reduction, training)
     decay = L2Decay(l2_penalty)
@@ -195,8 +231,8 @@ class NEXTVLAD(FeatureModel):
 
     def constants(self, read: ReadArray) -> Arrays:
         """`eigen_param` from MODEL.eigen_file: weights of v1.3 and v1.4 lack it (their reader applied it)."""
-        path, size = self.settings.eigen_file, self.settings.video_feature_size
-        if path is None or path.lower() == "none":
+        path, size = self.settings.eigen_file, self.settings.features["rgb"]
+        if path is None or path.lower() == "none" or not self.quantised and path.lower() == "auto":
             return {"eigen_param": np.ones(size, np.float32)}
         usual = path.lower() == "auto"
         path = EIGENVALUES if usual else path
@@ -214,17 +250,12 @@ class NEXTVLAD(FeatureModel):
 
     def prepare(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Dequantise, and undo the whitening of rgb, whose offset is 2 (old zoo v1.5)."""
-        scale = parameter("eigen_param", [self.settings.video_feature_size], Constant(1.0), trainable=False)
-        return {
-            "rgb": dequantise(inputs["rgb"], -2.0) * scale,
-            "audio": dequantise(inputs["audio"]),
-            "length": inputs["length"],
-        }
+        scale = parameter("eigen_param", [self.settings.features["rgb"]], Constant(1.0), trainable=False)
+        rgb = dequantise(inputs["rgb"], -2.0) if self.quantised else inputs["rgb"]
+        return {**super().prepare(inputs), "rgb": rgb * scale}
 
     def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
-        return nextvlad(
-            inputs["rgb"], inputs["audio"], inputs["length"], self.settings, self.config.TRAIN.l2_penalty, training
-        )
+        return nextvlad(self.streams(inputs), inputs["length"], self.settings, self.config.TRAIN.l2_penalty, training)
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """Base rate, times `learning_rate_decay` after every lr_boundary_examples // batch_size steps (old zoo v1.3).

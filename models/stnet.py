@@ -91,8 +91,8 @@ def temporal_norms(depth: int) -> tuple[str, str]:
     return f"batch_norm_{first}", f"batch_norm_{second}"
 
 
-def stnet(image: Tensor, classes: int, depth: int, training: bool, edition: str = "paddle") -> Tensor:
-    """image [B, segments, 3*seglen, H, W], normalised RGB -> logits [B, classes]."""
+def pooled(image: Tensor, depth: int, training: bool, edition: str = "paddle") -> Tensor:
+    """image [B, segments, 3*seglen, H, W], normalised RGB -> features [B, size/2]."""
     theirs = edition == "mindspore"
     _, segments, channels, height, width = image.shape
     norms = temporal_norms(depth)
@@ -108,8 +108,7 @@ def stnet(image: Tensor, classes: int, depth: int, training: bool, edition: str 
     x = paddle.reshape(x, [-1, segments, size, 1])
     x = paddle.transpose(x, [0, 2, 1, 3])  # [B, size, T, 1]
     x = temporal_xception(x, training, dense=theirs)  # [B, size/2, T, 1]
-    x = paddle.max(x, axis=[2, 3])  # [B, size/2]
-    return classifier(x, "fc_0", classes, fan_in=size)
+    return paddle.max(x, axis=[2, 3])  # [B, size/2]
 
 
 class STNET(ClipModel):
@@ -135,6 +134,12 @@ class STNET(ClipModel):
             )
         return mindspore.translated(arrays, depth, temporal_norms(depth))
 
-    def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
-        settings = self.settings
-        return stnet(inputs["image"], settings.num_classes, settings.num_layers, training, settings.edition)
+    @property
+    def width(self) -> int:
+        return resnet.feature_size(self.settings.num_layers) // 2
+
+    def embed(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
+        return pooled(inputs["image"], self.settings.num_layers, training, self.settings.edition)
+
+    def classify(self, x: Tensor, training: bool) -> Tensor:
+        return classifier(x, "fc_0", self.settings.num_classes, fan_in=2 * self.width)

@@ -99,9 +99,13 @@ def auxiliary_features(stage4: Tensor, training: bool) -> Tensor:
     return unit(stage4, "AuxHead", FEATURES, (1, 3, 3), training, stride=2)
 
 
-def classify(x: Tensor, name: str, clips: int, classes: int, dropout: float, training: bool) -> Tensor:
-    """Features [B*clips, 2048, T, h, w], averaged over all but B -> logits [B, classes]."""
-    x = mean_over(paddle.reshape(mean_over(x, [2, 3, 4]), [-1, clips, FEATURES]), [1])  # [B, 2048]
+def averaged(x: Tensor, clips: int) -> Tensor:
+    """[B*clips, 2048, T, h, w] -> the mean over all but B [B, 2048]."""
+    return mean_over(paddle.reshape(mean_over(x, [2, 3, 4]), [-1, clips, FEATURES]), [1])  # [B, 2048]
+
+
+def head(x: Tensor, name: str, classes: int, dropout: float, training: bool) -> Tensor:
+    """Features [B, 2048] -> logits [B, classes]."""
     x = F.dropout(x, dropout, training=training, mode="upscale_in_train")
     weight = parameter(f"{name}_fc_w", [FEATURES, classes], Normal(0.0, 0.01))
     return linear(x, weight, parameter(f"{name}_fc_b", [classes], Constant(0.0)))
@@ -120,10 +124,12 @@ def tpn(
     """image [B, M, 3*T, H, W] of M clips each -> logits [B, classes]; with `auxiliary` a pair of such."""
     clips = image.shape[1]
     stage4, stage5 = resnet.slow_features(clips_first(image), depth, training)
-    logits = classify(neck(stage4, stage5, scales, flow, training), "cls_head", clips, classes, dropout, training)
+    features = averaged(neck(stage4, stage5, scales, flow, training), clips)
+    logits = head(features, "cls_head", classes, dropout, training)
     if not auxiliary:
         return logits
-    return logits, classify(auxiliary_features(stage4, training), "AuxHead", clips, classes, dropout, training)
+    auxiliary_input = averaged(auxiliary_features(stage4, training), clips)
+    return logits, head(auxiliary_input, "AuxHead", classes, dropout, training)
 
 
 class TPNSection(ClipModelSection):
@@ -214,7 +220,18 @@ class TPN(ClipModel):
             if found[name].shape != arrays[name].shape
         ]
 
+    width = FEATURES
+
+    def embed(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
+        image, settings = inputs["image"], self.settings
+        stages = resnet.slow_features(clips_first(image), settings.num_layers, training)
+        return averaged(neck(*stages, settings.temporal_scales, settings.flow, training), image.shape[1])
+
+    def classify(self, x: Tensor, training: bool) -> Tensor:
+        return head(x, "cls_head", self.settings.num_classes, self.settings.dropout, training)
+
     def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor | tuple[Tensor, Tensor]:
+        """In training, with the classifier on stage 4 besides."""
         settings = self.settings
         return tpn(
             inputs["image"],

@@ -32,16 +32,15 @@ class TSNConfig(ClipConfig):
     MODEL: TSNSection = Field(default_factory=TSNSection)
 
 
-def tsn(image: Tensor, classes: int, depth: int, training: bool, backbone: str = "resnet") -> Tensor:
-    """image [B, segments, 3*seglen, H, W], normalised RGB -> logits [B, classes]."""
+def pooled(image: Tensor, depth: int, training: bool, backbone: str = "resnet") -> Tensor:
+    """image [B, segments, 3*seglen, H, W], normalised RGB -> the mean features of its segments [B, size]."""
     _, segments, channels, height, width = image.shape
     frames = paddle.reshape(image, [-1, channels, height, width])  # [B*segments, 3*seglen, H, W]
     if backbone == "resnet":
         x, size = resnet.features(frames, depth, training), resnet.feature_size(depth)
     else:
         x, size = efficientnet.features(frames, training), efficientnet.FEATURES
-    x = paddle.reshape(x, [-1, segments, size]).sum(axis=1) / segments  # [B, size]
-    return classifier(x, "fc_0", classes, fan_in=size)
+    return paddle.reshape(x, [-1, segments, size]).sum(axis=1) / segments  # [B, size]
 
 
 class TSN(ClipModel):
@@ -66,9 +65,15 @@ class TSN(ClipModel):
     def adapt(self, arrays: Arrays, shapes: Shapes) -> tuple[Arrays, list[str]]:
         return super().adapt(arrays, shapes) if self._resnet else (arrays, [])
 
-    def network(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
-        settings = self.settings
-        return tsn(inputs["image"], settings.num_classes, settings.num_layers, training, settings.backbone)
+    @property
+    def width(self) -> int:
+        return resnet.feature_size(self.settings.num_layers) if self._resnet else efficientnet.FEATURES
+
+    def embed(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
+        return pooled(inputs["image"], self.settings.num_layers, training, self.settings.backbone)
+
+    def classify(self, x: Tensor, training: bool) -> Tensor:
+        return classifier(x, "fc_0", self.settings.num_classes, fan_in=self.width)
 
     @property
     def _resnet(self) -> bool:

@@ -3,8 +3,8 @@
     Point, = messages("zoo.example", {"Point": {1: "int64 x", 2: "repeated int64 sizes", 3: "packed int64 more"}})
     Point.FromString(data).x
 
-A type is "bytes", "int64" or the name of another message. A field that only passes on another message may be declared
-as bytes: both are written alike. What is not declared is skipped; `DecodeError` says that data is damaged.
+A type is "bytes", "float", "int64" or the name of another message. A field that only passes on another message may be
+declared as bytes: both are written alike. What is not declared is skipped; `DecodeError` says that data is damaged.
 """
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 __all__ = ["DecodeError", "messages"]
 
 Field = descriptor_pb2.FieldDescriptorProto
-TYPES = {"bytes": Field.TYPE_BYTES, "int64": Field.TYPE_INT64}
+TYPES = {"bytes": Field.TYPE_BYTES, "float": Field.TYPE_FLOAT, "int64": Field.TYPE_INT64}
 
 
 def messages(package: str, declared: dict[str, dict[int, str]]) -> list[type[Message]]:

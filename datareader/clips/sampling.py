@@ -55,3 +55,17 @@ def stride_indices(frame_count: int, wanted: int, rng: np.random.Generator | Non
     offsets = rng.random(wanted) if rng is not None else [0.5] * wanted
     stride = frame_count / wanted
     return [min(frame_count - 1, int((i + u) * stride)) for i, u in enumerate(offsets)]
+
+
+def window_starts(
+    frame_count: int, seconds: float, span: int, every: float = 1.0, rows: int | None = None, least: int = 1
+) -> list[int]:
+    """First frames of windows of `span` frames, evenly spread over a video that lasts `seconds`.
+
+    One window for each `every` seconds, but `least` of them; or `rows` of them. A window's middle is the middle of its
+    part of the video; windows stay inside where the video is long enough.
+    """
+    count = rows or max(least, round(seconds / every), 1)
+    middles = ((k + 0.5) * frame_count / count for k in range(count))
+    last = max(0, frame_count - span)
+    return [min(last, max(0, int(middle - (span - 1) / 2))) for middle in middles]

@@ -1,22 +1,24 @@
-"""Features for AttentionCluster, AttentionLSTM and NEXTVLAD: the videos in shards of YouTube-8M features.
+"""Features for AttentionCluster, AttentionLSTM and NEXTVLAD: the videos in shards as of YouTube-8M.
 
-    list -> shards -> how many videos in each -> index -> (shard, video) -> which frames -> uint8 rows of a padded batch
+    list -> shards -> how many videos in each -> index -> (shard, video) -> which frames -> rows of a padded batch
 
-TFRecords and pickles may be mixed. Randomness is a function of (seed, epoch, index) alone. In memory are the batches
-and the places of the videos: eight bytes a video of a TFRecord, and the structure of 2 * WINDOW pickles.
+TFRecords and pickles may be mixed, and with `MODEL.feature_type: float` quantised features and float ones. Randomness
+is a function of (seed, epoch, index) alone. In memory are the batches and the places of the videos: eight bytes a video
+of a TFRecord, and the structure of 2 * WINDOW pickles.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from tqdm import tqdm
 
 from datareader import lists
 from datareader.clips.sampling import stride_indices
+from datareader.features.quantising import dequantised
 from datareader.features.shards import BrokenShard, LRUCache, Shard, open_shard, pickled_videos
 from datareader.resources import patiently
 from utils.config.features import FeatureConfig
@@ -25,6 +27,7 @@ from utils.errors import DataError, shown
 __all__ = ["FeatureDataset", "Videos"]
 
 WINDOW = 16  # shards whose videos are shuffled together
+Opener = Callable[[lists.Item], Shard]
 
 
 def shuffled_in_windows(firsts: Sequence[int], window: int, rng: np.random.Generator) -> np.ndarray:
@@ -39,7 +42,7 @@ def shuffled_in_windows(firsts: Sequence[int], window: int, rng: np.random.Gener
 
 
 class Videos:
-    """The features of a batch: {name: uint8 [B, frames, width]} and `length` int64 [B].
+    """The features of a batch: {name: uint8 or float32 [B, frames, width]} and `length` int64 [B].
 
     Zeros follow the `length` frames of each video.
     """
@@ -61,12 +64,17 @@ class Videos:
 class FeatureDataset:
     """The videos of one mode. `read` gives (frames, labels, id); the loader stores them in a `buffer`."""
 
-    def __init__(self, config: FeatureConfig, mode: str, items: Sequence[lists.Item], seed: int = 0) -> None:
+    def __init__(
+        self, config: FeatureConfig, mode: str, items: Sequence[lists.Item], seed: int = 0, opened: Opener | None = None
+    ) -> None:
+        """opened: gives the shard of an item instead of the file at its path"""
         self.model, self.section = config.MODEL, config.section(mode)
         self.items, self.seed = items, seed
         self.training, self.labelled = mode == "train", mode != "infer"
+        self.dtype = np.dtype(np.uint8 if self.model.feature_type == "uint8" else np.float32)
         self.frames = getattr(self.model, "seg_num", None)  # that AttentionCluster samples; others read a whole video
         self.outlines = LRUCache(pickled_videos, 2 * WINDOW)
+        self.opened = opened or self._open
         self.shards = self._open_shards(mode)
         self.firsts = [0, *accumulate(map(len, self.shards))]  # index of each shard's first video, and the end
 
@@ -88,7 +96,7 @@ class FeatureDataset:
         Raises DataError if more than half of them cannot be opened; outside training only if all of them cannot.
         """
         with ThreadPoolExecutor(self.section.num_reader_threads) as pool:
-            opened = pool.map(self._open, [item.path for item in self.items])
+            opened = pool.map(self.opened, self.items)
             shards = list(
                 tqdm(opened, total=len(self.items), desc=f"{mode} shards", unit="shard", disable=None, leave=False)
             )
@@ -99,9 +107,9 @@ class FeatureDataset:
             )
         return shards
 
-    def _open(self, path: object) -> Shard:
+    def _open(self, item: lists.Item) -> Shard:
         try:
-            return patiently(open_shard, path, self.outlines)
+            return patiently(open_shard, item.path, self.outlines)
         except DataError as error:
             return BrokenShard(str(error))
 
@@ -130,12 +138,12 @@ class FeatureDataset:
         """Buffers for `count` videos of the greatest length."""
         frames = self.frames or self.model.max_frames
         return Videos(
-            {name: np.empty((count, frames, width), np.uint8) for name, width in self.model.features.items()},
+            {name: np.empty((count, frames, width), self.dtype) for name, width in self.model.features.items()},
             np.empty(count, np.int64),
         )
 
     def feed(self, buffer: Videos, labels: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-        """What the graph is fed: features uint8 [B, T, width] and, if known, multi-hot label float32 [B, classes].
+        """What the graph is fed: features [B, T, width] and, if known, multi-hot label float32 [B, classes].
 
         For models that take videos of any length, also `length` int64 [B]. T is then the length of the longest video,
         and zeros follow the shorter ones.
@@ -151,7 +159,7 @@ class FeatureDataset:
         return feed
 
     def read(self, index: int, epoch: int) -> tuple[dict[str, np.ndarray], list[int] | None, str]:
-        """({feature: uint8 [n, width]}, list of labels or None, id).
+        """({feature: [n, width]}, list of labels or None, id).
 
         Raises DataError for a video that cannot be used.
         """
@@ -159,15 +167,25 @@ class FeatureDataset:
         video = self.shards[shard].video(i)
         where = f"'{self.items[shard].path}', record {i}"
         frames = self._frames(len(video["rgb"]), epoch, index)
-        features = {name: self._checked(video[name], name, where)[frames] for name in self.model.features}
+        features = {name: self._checked(video, name, where)[frames] for name in self.model.features}
         return features, self._labels(video["labels"], where) if self.labelled else None, video["id"]
 
-    def _checked(self, frames: np.ndarray, name: str, where: str) -> np.ndarray:
-        width = self.model.features[name]
+    def _checked(self, video: dict[str, Any], name: str, where: str) -> np.ndarray:
+        """A feature of a video, as the graph takes it."""
+        if name not in video:
+            raise DataError(f"{where} has no '{name}'; for features of pictures alone set MODEL.feature_names to [rgb]")
+        frames, width = video[name], self.model.features[name]
         if frames.shape[1] != width:
             raise DataError(
                 f"{where}: '{name}' has {frames.shape[1]} values a frame, the model is set up for '{width}'"
             )
+        if self.dtype == np.uint8 and frames.dtype != np.uint8:
+            raise DataError(f"{where}: '{name}' is {frames.dtype}; set MODEL.feature_type to float")
+        if frames.dtype == self.dtype:
+            return frames
+        frames = dequantised(frames) if frames.dtype == np.uint8 else frames.astype(np.float32)
+        if not np.isfinite(frames).all():
+            raise DataError(f"{where}: '{name}' holds numbers that are not finite; extract it again")
         return frames
 
     def _labels(self, labels: list[int] | None, where: str) -> list[int]:

@@ -1,8 +1,8 @@
-"""Shards of YouTube-8M features: TFRecords, and the old zoo's pickles. A shard may be larger than memory.
+"""Shards of features: TFRecords as of YouTube-8M, and the old zoo's pickles. A shard may be larger than memory.
 
 Opening a shard finds where its videos lie; `video(i)` then reads one of them. Both kinds give the same dictionary:
-{"id": str, "labels": [int] or None, "rgb": uint8 [n, 1024], "audio": uint8 [n, 128]} with the n >= 1 frames to use.
-Pickles may hold features of other widths.
+{"id": str, "labels": [int] or None, "rgb": [n, width], "audio": [n, width] where there is sound} with the n >= 1
+frames to use. YouTube-8M has uint8, and 1024 and 128 values a frame; other features may be float16 or float32.
 """
 
 import os
@@ -10,12 +10,14 @@ import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from datareader.clips.pickles import is_clip
 from datareader.features import tfrecord
+from datareader.features.examples import FEATURES, parse_sequence_example
 from storage import addresses
 from storage.files import not_a_file
 from utils.errors import DataError, shown
@@ -25,6 +27,7 @@ __all__ = ["BrokenShard", "LRUCache", "PickleShard", "Shard", "TFRecordShard", "
 
 FRAMES = 300  # YouTube-8M's longest video; tf2pkl wrote the same bound into a pickle's `nframes`
 LONGEST_ID = 1000  # characters
+TYPES = (np.uint8, np.float16, np.float32)
 Value = TypeVar("Value")
 
 
@@ -62,10 +65,12 @@ class TFRecordShard:
             raise DataError(self.damage)
         record = tfrecord.record_at(self.path, self.starts[i])
         try:
-            video = tfrecord.parse_sequence_example(record)
+            video = parse_sequence_example(record)
         except DataError as error:
             raise DataError(f"'{self.path}', record {i}: {error}") from error
-        return _used_frames(video, FRAMES, f"'{self.path}', record {i}")
+        video["id"] = video["id"] or f"{Path(str(self.path)).stem}, record {i}"
+        count = FRAMES if video["rgb"].dtype == np.uint8 else len(video["rgb"])
+        return _used_frames(video, count, f"'{self.path}', record {i}")
 
 
 class PickleShard:
@@ -84,19 +89,20 @@ class PickleShard:
         if not isinstance(found, dict):
             raise DataError(f"{where}: expected a dictionary, found {type(found).__name__}")
         found = {_text(key): value for key, value in found.items()}  # bytes by Python 2, str by v1.6's tool (quirk 30)
-        missing = [key for key in ("video", "feature", "audio", "nframes") if key not in found]
+        missing = [key for key in ("video", "feature", "nframes") if key not in found]
         if missing:
             raise DataError(
-                f"{where} has no {', '.join(map(repr, missing))}; expected video, feature, audio, label and nframes, "
+                f"{where} has no {', '.join(map(repr, missing))}; expected video, feature, label, nframes, and audio, "
                 f"found {shown(', '.join(map(repr, sorted(found))))}"
             )
         video = {
             "id": _text(found["video"]),
             "labels": _labels(found.get("label"), where),
             "rgb": _matrix(found["feature"], "feature", where),
-            "audio": _matrix(found["audio"], "audio", where),
         }
-        rows = len(video["rgb"]), len(video["audio"])
+        if "audio" in found:
+            video["audio"] = _matrix(found["audio"], "audio", where)
+        rows = len(video["rgb"]), len(video.get("audio", video["rgb"]))
         if rows[0] != rows[1]:
             raise DataError(
                 f"{where}: {rows[0]} frames of 'feature' and {rows[1]} of 'audio'; expected as many of both"
@@ -182,13 +188,13 @@ def _labels(value: object, where: str) -> list[int] | None:
 
 def _matrix(value: object, key: str, where: str) -> np.ndarray:
     matrix = value.read() if isinstance(value, StoredArray) else np.asarray(None)
-    if matrix.dtype != np.uint8 or matrix.ndim != 2:
+    if matrix.dtype not in TYPES or matrix.ndim != 2:
         found = f"{matrix.dtype} {list(matrix.shape)}" if isinstance(value, StoredArray) else type(value).__name__
-        raise DataError(f"{where}: '{key}' is {found}; expected quantised features, uint8 [frames, values]")
+        raise DataError(f"{where}: '{key}' is {found}; expected features, uint8, float16 or float32 [frames, values]")
     return matrix
 
 
 def _used_frames(video: dict[str, Any], count: int, where: str) -> dict[str, Any]:
     if count < 1 or not len(video["rgb"]):
         raise DataError(f"{where} (video '{video['id']}') has no frames")
-    return {**video, "rgb": video["rgb"][:count], "audio": video["audio"][:count]}
+    return {**video, **{name: video[name][:count] for name in FEATURES if name in video}}

@@ -15,6 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from datareader.features import tfrecord
+from datareader.features.examples import WIDTHS, sequence_example
+from datareader.features.quantising import quantised
 from dataset.youtube8m.tf2pkl import old_record, write_pickle
 from utils import cli
 
@@ -22,31 +24,26 @@ STRENGTH, NOISE = 0.5, 0.7  # of a class direction and of a frame, in dequantise
 MOST_LABELS = 3
 
 
-def quantise(features: np.ndarray) -> np.ndarray:
-    """Features in -2..2 -> uint8, as YouTube-8M stores them (inverse of q * 4/255 + 4/512 - 2)."""
-    return np.clip(np.rint((features + 2 - 4 / 512) * 255 / 4), 0, 255).astype(np.uint8)
-
-
 def videos(part: str, count: int, classes: int = 16, frames: int = 12, seed: int = 0) -> Iterator[dict[str, Any]]:
     """Yield `count` examples {"id", "labels", "rgb" uint8 [n, 1024], "audio" uint8 [n, 128]}, frames/2 <= n <= frames.
 
     `part` is "train" or "val": other videos of the same classes.
     """
-    widths = tfrecord.WIDTHS
+    widths = WIDTHS
     directions = np.random.default_rng(seed).normal(0, STRENGTH, (classes, sum(widths.values())))
     for i in range(count):
         rng = np.random.default_rng([seed, part == "val", i])
         labels = np.sort(rng.choice(classes, rng.integers(1, min(MOST_LABELS, classes) + 1), replace=False))
         length = rng.integers((frames + 1) // 2, frames + 1)
         features = directions[labels].sum(axis=0) + rng.normal(0, NOISE, (length, directions.shape[1]))
-        rgb, audio = np.split(quantise(features), [widths["rgb"]], axis=1)
+        rgb, audio = np.split(quantised(features), [widths["rgb"]], axis=1)
         yield {"id": f"{part}_{i:05d}", "labels": labels.tolist(), "rgb": rgb, "audio": audio}
 
 
 def write_shard(path: Path, examples: Iterable[dict[str, Any]]) -> None:
     """Write examples as a shard of the format that the path ends in: .pkl or .tfrecord."""
     if path.suffix == ".tfrecord":
-        tfrecord.write(path, (tfrecord.sequence_example(**example) for example in examples))
+        tfrecord.write(path, (sequence_example(**example) for example in examples))
     else:
         write_pickle(path, map(old_record, examples))
 

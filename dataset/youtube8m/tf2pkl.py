@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from datareader.features.tfrecord import parse_sequence_example, records
+from datareader.features.examples import parse_sequence_example
+from datareader.features.tfrecord import records
 from storage.files import replacing
 from utils import cli
 from utils.errors import DataError
@@ -30,7 +31,7 @@ log = logging.getLogger("zoo")
 
 def old_record(example: dict[str, Any]) -> dict[bytes, Any]:
     """The old zoo's dictionary of a video. Bytes keys: its Python 2 and Python 3 readers find only those."""
-    labels = sorted({label for label in example["labels"] if label < CLASSES})
+    labels = sorted({label for label in example["labels"] or () if label < CLASSES})
     return {
         b"video": example["id"].encode(),
         b"feature": example["rgb"],

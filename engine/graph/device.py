@@ -27,7 +27,7 @@ class Device:
             raise ConfigError(
                 "use_gpu 'True': this Paddle cannot use a GPU here; pass --use_gpu=False, or install paddlepaddle-gpu"
             )
-        self.place = compat.place(use_gpu)
+        self.use_gpu, self.place = use_gpu, compat.place(use_gpu)
         self.flags = {}
         if not use_gpu:  # one operator at a time: each uses all cores anyway, and a fifth less memory is held
             self.flags["FLAGS_new_executor_serial_run"] = True

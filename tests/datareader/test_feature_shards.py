@@ -10,8 +10,9 @@ import pytest
 
 from datareader.features import dataset as youtube8m
 from datareader.features.dataset import FeatureDataset
+from datareader.features.examples import sequence_example
 from datareader.features.shards import LRUCache
-from datareader.features.tfrecord import sequence_example, write
+from datareader.features.tfrecord import write
 from datareader.loader import Loader
 from dataset.youtube8m.synthetic import videos, write_shard
 from dataset.youtube8m.tf2pkl import old_record
@@ -185,8 +186,9 @@ RECORDS = {
         {b"feature": np.zeros((4, 99), np.uint8), b"audio": np.zeros((4, 128), np.uint8)},
         "record 1: 'rgb' has 99 values a frame, the model is set up for '1024'",
     ),
-    "type": ({b"feature": FLOAT}, r"'feature' is float32 \[4, 1024\]; expected quantised features"),
-    "list": ({b"audio": [1, 2]}, r"'audio' is list; expected quantised features, uint8 \[frames, values\]"),
+    "floats": ({b"feature": FLOAT, b"audio": FLOAT[:, :128]}, "'rgb' is float32; set MODEL.feature_type to float"),
+    "type": ({b"feature": FLOAT.astype(float)}, r"'feature' is float64 \[4, 1024\]; expected features, uint8, float16"),
+    "list": ({b"audio": [1, 2]}, r"'audio' is list; expected features, uint8, float16 or float32 \[frames, values\]"),
     "rows": (
         {b"audio": np.zeros((2, 128), np.uint8), b"feature": np.zeros((4, 1024), np.uint8)},
         "4 frames of 'feature' and 2 of 'audio'",
@@ -227,7 +229,7 @@ def test_a_record_without_a_key_or_that_is_no_dictionary(tmp_path):
     loader = Loader(dataset(write_list(tmp_path, "a.pkl")), 8)
     assert list(loader.epoch()) == []
     assert (
-        "record 0 has no 'nframes'; expected video, feature, audio, label and nframes, found 'audio', 'feature'"
+        "record 0 has no 'nframes'; expected video, feature, label, nframes, and audio, found 'audio', 'feature'"
         in loader.bad[0]
     )
     assert "record 1: expected a dictionary, found int" in loader.bad[1]
@@ -245,7 +247,7 @@ SHARDS = {
         lambda folder: pickle.dumps(("./abc", 3, [b"\xff\xd8"]), 2),
         "is a Kinetics clip, .*which TSN and STNET read",
     ),
-    "mapping": (lambda folder: pickle.dumps({"a": 1}, 2), "has no 'video', 'feature', 'audio', 'nframes'"),
+    "mapping": (lambda folder: pickle.dumps({"a": 1}, 2), "has no 'video', 'feature', 'nframes'"),
     "number": (lambda folder: pickle.dumps(7, 2), "expected a list of dictionaries, one a video, found int"),
     "nothing": (lambda folder: pickle.dumps([], 2), "is an empty list"),
     "code": (lambda folder: b"\x80\x02cos\nsystem\nU\x02ls\x85R.", "refused: it asks for 'os.system'"),

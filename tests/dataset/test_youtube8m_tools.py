@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datareader.features.tfrecord import parse_sequence_example, records, sequence_example, write
+from datareader.features.examples import parse_sequence_example, sequence_example
+from datareader.features.tfrecord import records, write
 from dataset.youtube8m import make_list, synthetic, tf2pkl
 from metrics.youtube8m import YouTube8M
 from utils.errors import DataError

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from datareader.features.tfrecord import sequence_example, write
+from datareader.features.examples import sequence_example
+from datareader.features.tfrecord import write
 from dataset.youtube8m import synthetic
 from engine.weights import formats
 from support import drivers, networks, tiny

@@ -8,7 +8,8 @@ import pickle
 import numpy as np
 import pytest
 
-from datareader.features.tfrecord import parse_sequence_example, records
+from datareader.features.examples import parse_sequence_example
+from datareader.features.tfrecord import records
 from dataset.youtube8m import synthetic
 from engine import Predictor
 from engine.configuration import configure

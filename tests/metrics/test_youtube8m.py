@@ -107,7 +107,8 @@ def test_perr_with_more_labels_than_top_k_with_none_and_with_zero_scores():
 
 def test_perfect_and_label_free_predictions():
     labels = np.eye(5)
-    assert scored(0.5 + labels / 3, labels) == {"loss": 1.5, "hit_at_one": 1.0, "perr": 1.0, "gap": 1.0, "map": 1.0}
+    perfect = {"loss": 1.5, "hit_at_one": 1.0, "perr": 1.0, "gap": 1.0, "map": 1.0}
+    assert scored(0.5 + labels / 3, labels) == {**perfect, "top1": 100.0, "top5": 100.0}
     assert scored(labels, np.zeros((5, 5))) == {"loss": 1.5, "hit_at_one": 0.0, "perr": 0.0, "gap": 0.0, "map": 0.0}
 
 
@@ -137,3 +138,12 @@ def test_wrong_shapes_and_class_counts_are_errors():
         YouTube8M(6).update(SCORES, LABELS[:, :5], 1.0)
     with pytest.raises(ConfigError, match="num_classes is '1'"):
         YouTube8M(1)
+
+
+def test_top_1_and_top_5_where_every_video_has_one_label():
+    scores = np.tile(np.linspace(0.9, 0.1, 8), (4, 1))  # class 0 is the best, class 7 the worst
+    labels = np.eye(8)[[0, 1, 4, 5]]
+    found = scored(scores, labels)
+    assert (found["top1"], found["top5"]) == (25.0, 75.0)
+    labels[0, 3] = 1
+    assert "top1" not in scored(scores, labels)

@@ -83,9 +83,9 @@ def blocks(image, meta):
         out[f"neck.{way}.fused"] = tpn.fuse(low, top, f"level_fusion_{name}", ratio, training)
     out["neck.pyramid_fusion"] = tpn.neck(stage4, stage5, meta["scales"], "cascade", training)
     out["aux.conv"] = tpn.auxiliary_features(stage4, training)
-    out["aux.logits"] = tpn.classify(out["aux.conv"], "AuxHead", meta["M"], 400, 0.0, training)
+    out["aux.logits"] = tpn.head(tpn.averaged(out["aux.conv"], meta["M"]), "AuxHead", 400, 0.0, training)
     for name, clips in (("head.logits", meta["M"]), ("head.clip_logits", 1)):
-        out[name] = tpn.classify(out["neck.pyramid_fusion"], "cls_head", clips, 400, 0.0, training)
+        out[name] = tpn.head(tpn.averaged(out["neck.pyramid_fusion"], clips), "cls_head", 400, 0.0, training)
     return out
 
 

@@ -21,14 +21,18 @@ class TinyNet(ClipModel):
     title = "two convolutions, for tests"
     head = ("fc_0",)
 
-    def network(self, inputs, training):
-        """image [B, segments, 3*seglen, H, W] -> logits [B, classes]."""
+    width = WIDTH
+
+    def embed(self, inputs, training):
+        """image [B, segments, 3*seglen, H, W] -> features [B, WIDTH]."""
         image = inputs["image"]
         _, segments, channels, height, width = image.shape
         x = paddle.reshape(image, [-1, channels, height, width])  # [B*segments, 3*seglen, H, W]
         x = F.relu(conv_norm(x, "conv1", "bn_conv1", WIDTH, [3, 3], training, stride=2))
         x = F.relu(conv_norm(x, "conv2", "bn_conv2", WIDTH, [3, 3], training, stride=2))
-        x = paddle.reshape(x.mean(axis=[2, 3]), [-1, segments, WIDTH]).mean(axis=1)  # [B, WIDTH]
+        return paddle.reshape(x.mean(axis=[2, 3]), [-1, segments, WIDTH]).mean(axis=1)  # [B, WIDTH]
+
+    def classify(self, x, training):
         return classifier(x, "fc_0", self.settings.num_classes, fan_in=WIDTH)
 
 

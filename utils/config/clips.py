@@ -97,6 +97,13 @@ class ClipTrainSection(ClipReadSection, TrainSection):
     freeze: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
         [], description="prefixes of parameter names that stay as they are, batch norms' statistics too; or backbone"
     )
+    cache_backbone: int | None = Field(
+        None,
+        ge=0,
+        le=10**4,
+        description="augmented views of each clip whose features are computed once where only the classifier is "
+        "trained; none: 8; 0: compute them in every epoch",
+    )
     freeze_bn: bool = Field(
         False, description="in training, all batch norms use their running statistics and do not update them"
     )

@@ -27,7 +27,8 @@ log = logging.getLogger("zoo")
 
 Layer = dict[str, dict[str, Any]]  # {section: {key: value}}
 
-SECTIONS = ("MODEL", *(mode.upper() for mode in MODES))
+SECTIONS = ("MODEL", *(mode.upper() for mode in MODES), "EXTRACTOR")
+PER_FEATURE = ("feature_num", "cluster_nums")  # of MODEL: they follow from the list of features
 YAML = (".yaml", ".yml")
 MAX_BYTES = 1 << 20  # of a configuration file; the shipped ones have 4 kB
 MAX_VALUES = 10_000  # keys and values of a YAML file, each counted as often as aliases repeat it
@@ -148,6 +149,8 @@ def _checked(sections):
 
 def _plain(section, key, value):
     """A value that a configuration may hold: no lists in lists, no number beyond 64 bits."""
+    if section.upper() == "EXTRACTOR" and isinstance(value, dict):  # another model's settings, some of them lists
+        return {name: _plain(name, key, each) for name, each in value.items()}
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     if any(isinstance(each, list | dict) for each in inside):
         raise ValueError(
@@ -175,12 +178,15 @@ def nested(overrides: dict[str, Any]) -> Layer:
 
 
 def merge(*layers: Layer) -> Layer:
-    """Later layers win, key by key; see the module docstring for seg_num."""
+    """Later layers win, key by key; see the module docstring for seg_num and for lists of one value a feature."""
     merged = {}
     for layer in layers:
         if "seg_num" in layer.get("MODEL", {}):
             for mode in MODES:
                 merged.get(mode.upper(), {}).pop("seg_num", None)
+        if {"feature_names", "inputs"} & set(layer.get("MODEL", {})):
+            for key in PER_FEATURE:
+                merged.get("MODEL", {}).pop(key, None)
         for section, keys in layer.items():
             merged.setdefault(section, {}).update(keys)
     return merged
