@@ -7,6 +7,7 @@ A prefix may be an address (engine/checkpoints/remote.py). The checkpoint is the
 `outgoing` and uploaded.
 """
 
+import contextlib
 import errno
 import os
 import pickle
@@ -96,19 +97,18 @@ def link(source: Prefix, prefix: Prefix, state: dict | None = None) -> None:
     def make(token, folder):
         for ending in FILES:
             _link_or_copy(_located(source, ending, before), folder / f"{prefix.name}{ending}")
-        text = seal.text_of(state, token, before["crc32"])
-        _write_json(folder / f"{prefix.name}.json", text, source)
+        _write_json(folder / f"{prefix.name}.json", state, token, before["crc32"], source)
 
     _write(prefix, make, before.get("save"))
 
 
-def _write_json(path, text, twin=None):
+def _write_json(path, state, token, sums, twin=None):
     """Write the JSON of a checkpoint, as a link to that of `twin` where this says the same: a link costs no fsync."""
-    other = None if twin is None else _at(twin, ".json")
-    if other and other.is_file() and other.read_bytes() == text:
-        _link_or_copy(other, path)
+    found = None if twin is None else state_of(twin)
+    if found and seal.same(found, state, token, sums):
+        _link_or_copy(_at(twin, ".json"), path)
     else:
-        parts.write(path, text)
+        parts.write(path, seal.text_of(state, token, sums))
 
 
 def _link_or_copy(source, target):
@@ -125,33 +125,39 @@ def rewrite(prefix: Prefix, state: dict, twin: Prefix | None = None) -> None:
     twin: another name of the same checkpoint, whose JSON is linked if it has that state already
     """
     before = _require_state(prefix)
-    text = seal.text_of(state, before.get("save", ""), before["crc32"])
+    token, sums = before.get("save", ""), before["crc32"]
     if not addresses.is_remote(prefix):
-        _write(Path(prefix), lambda token, folder: _write_json(folder / f"{Path(prefix).name}.json", text, twin))
+        with _explained(prefix), parts.replacing_json(Path(prefix)) as path:
+            _write_json(path, state, token, sums, twin)
         return
     try:
-        remote.put_json(prefix, text)
+        remote.put_json(prefix, seal.text_of(state, token, sums))
     except (OSError, ObjectError, RemoteError) as error:
         raise CheckpointError(f"checkpoint '{prefix}' was not updated: {error}") from error
 
 
 def _write(prefix, make: Callable[[str, Path], object], token: str | None = None):
     """Let `make(token, folder)` write the files of a checkpoint, then make them those of `prefix`."""
+    with _explained(prefix), parts.staged(prefix, token) as (token, folder):
+        make(token, folder)
+        try:
+            parts.move_in(prefix, folder)
+        except CheckpointError as error:  # it is whole: its folder stays
+            moved = error
+        else:
+            return
+    raise moved
+
+
+@contextlib.contextmanager
+def _explained(prefix):
     try:
-        with parts.staged(prefix, token) as (token, folder):
-            make(token, folder)
-            try:
-                parts.move_in(prefix, folder)
-            except CheckpointError as error:  # it is whole: its folder stays
-                moved = error
-            else:
-                return
+        yield
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
         raise CheckpointError(
             f"checkpoint '{prefix}' was not written: {reason}; an earlier checkpoint of that name is intact"
         ) from error
-    raise moved
 
 
 def remove(prefix: Prefix) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from engine.checkpoints import seal
 from utils.errors import CheckpointError
 
-__all__ = ["ENDINGS", "FILES", "candidates", "leftover", "move_in", "settle", "staged", "write"]
+__all__ = ["ENDINGS", "FILES", "candidates", "leftover", "move_in", "replacing_json", "settle", "staged", "write"]
 
 FILES = (".pdparams", ".pdopt")
 ENDINGS = (*FILES, ".json")
@@ -50,6 +50,20 @@ def staged(prefix: Path, token: str | None = None) -> Iterator[tuple[str, Path]]
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def replacing_json(prefix: Path) -> Iterator[Path]:
+    """Give the path of a new file, `.<name>.<token>.json`, that becomes the JSON of a checkpoint when the block ends.
+
+    Raises OSError, where nothing has changed.
+    """
+    path = Path(f"{_folder(prefix, secrets.token_hex(8))}.json")
+    try:
+        yield path
+        os.replace(path, _at(prefix, ".json"))
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def write(path: Path, data: bytes) -> int:
@@ -127,6 +141,8 @@ def settle(folder: Path, model: str) -> None:
                 _finish(prefix, path)
             else:
                 shutil.rmtree(path)
+        if re.fullmatch(rf"\.{name}\.[0-9a-f]{{16}}\.json", path.name):
+            path.unlink()
         found = re.fullmatch(rf"({name})\.json\.new", path.name)
         if found and leftover(folder / found[1]):
             _finish_old(folder / found[1])

@@ -12,7 +12,7 @@ from pathlib import Path
 from storage.files import parse_json
 from utils.errors import CheckpointError, ConfigError
 
-__all__ = ["changes", "parse", "require_savable", "text_of"]
+__all__ = ["changes", "parse", "require_savable", "same", "text_of"]
 
 FORMAT = 2
 MOST = {"epoch": 10**6, "batch": 10**9, "steps_per_epoch": 10**9}
@@ -37,6 +37,12 @@ def text_of(state: dict, save: str, sums: dict[str, int]) -> bytes:
     content = {"format": FORMAT, **content, "save": save, "crc32": sums}
     start = json.dumps(content, indent=2, ensure_ascii=False).encode().removesuffix(b"\n}")
     return b"%s%s%d\n}" % (start, SEAL, zlib.crc32(start))
+
+
+def same(found: dict, state: dict, save: str, sums: dict[str, int]) -> bool:
+    """Whether a JSON that was read says what `text_of(state, save, sums)` would."""
+    one, other = ({key: value for key, value in each.items() if key not in OF_THE_FILES} for each in (found, state))
+    return found.get("save") == save and found["crc32"] == sums and one == other
 
 
 def _sealed(data):

@@ -161,7 +161,7 @@ def old(prefix, value=1.0, **state):
 def test_an_edited_json_of_an_earlier_version_is_named_with_its_key(tmp_path, key, value):
     old(tmp_path / "x")
     edited(tmp_path / "x.json", lambda state: state.update({key: value}))
-    with pytest.raises(CheckpointError, match=f"x.json': '{key}' is missing or not what was written"):
+    with pytest.raises(CheckpointError, match=f"x.json': '{key}' is missing or has an invalid value"):
         checkpoint.load(tmp_path / "x")
 
 
