@@ -20,6 +20,7 @@ from utils.protobuf import DecodeError, messages
 BFLOAT16 = 22
 TYPES = {0: "|b1", 1: "<i2", 2: "<i4", 3: "<i8", 4: "<f2", 5: "<f4", 6: "<f8", 20: "|u1", 21: "|i1", BFLOAT16: "<u2"}
 MAX_RANK = 9  # of Paddle's tensors
+MAX_LEVELS = 64  # of detail: nested sequences; parameters have none
 (Description,) = messages("zoo.lodtensor", {"Description": {1: "int64 data_type", 2: "repeated int64 dims"}})
 
 
@@ -83,6 +84,8 @@ def _differ_in_one_number(wrong):
 def _read_record(file, path):
     """The array of the record at the position of an open file, whose size is checked before anything is allocated."""
     version, levels = struct.unpack("<IQ", _take(file, 12, path))
+    if levels > MAX_LEVELS:
+        raise WeightsError(f"'{path}': not a tensor: {levels} levels of detail, expected at most {MAX_LEVELS}")
     for _ in range(levels):
         (length,) = struct.unpack("<Q", _take(file, 8, path))
         _take(file, length, path)

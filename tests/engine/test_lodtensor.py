@@ -138,6 +138,10 @@ def test_levels_of_detail_are_stepped_over_and_bfloat16_is_widened(tmp_path):
         (b"", "cut short: 12 bytes wanted, 0 left"),
         (b"a text", "cut short: 12 bytes wanted, 6 left"),
         (record(lod=struct.pack("<Q", 1 << 60)), "cut short|not a tensor"),
+        (
+            record(lod=struct.pack("<Q", 65) + bytes(8 * 65)),
+            "not a tensor: 65 levels",
+        ),  # ten million took half a minute
         (record(lod=struct.pack("<QQ", 1, 1 << 62)), "cut short: 4611686018427387904 bytes wanted, "),
         (b"\0" * 64, "unknown data type None"),
         (b"\0" * 16 + struct.pack("<i", -1), "description of -1 bytes"),
