@@ -114,6 +114,12 @@ def unannotated(function: ast.FunctionDef) -> list[str]:
     return missing if function.returns or function.name == "__init__" else [*missing, "->"]
 
 
+def test_every_room_of_tests_is_run():
+    script = (ROOT / "scripts" / "run_tests.sh").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert rooms and {room for room in rooms if f"tests/{room}" not in script} == set()
+
+
 def test_no_conditions_inside_f_strings_and_no_defaults_of_lambdas():
     found = []
     for name, path in MODULES.items():

@@ -67,6 +67,15 @@ def flags(values: dict[str, Any]) -> Iterator[None]:
             paddle.set_flags(before)
 
 
+def release(scope: Any) -> None:
+    """Free a scope and the values in it, after which nothing may use it.
+
+    Paddle keeps every scope in a pool until the process ends: a process that loads one model after another would grow
+    by the weights of each.
+    """
+    scope._remove_from_pool()
+
+
 def parameters(program: Any) -> dict[str, tuple[tuple[int, ...], bool]]:
     """{name: (shape, trainable)} of a program's parameters, running statistics included, sorted by name.
 

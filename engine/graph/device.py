@@ -5,6 +5,7 @@ device.run(graph, feed, fetch)  numpy in, numpy out
 """
 
 import contextlib
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ class Device:
         if onednn and not use_gpu and compat.onednn_allowed():  # set only during a run: training would crash with it
             self.flags["FLAGS_use_mkldnn"] = True
         self.scope = paddle.static.Scope()
+        weakref.finalize(self, compat.release, self.scope)
         self.executor = paddle.static.Executor(self.place)
 
     def initialise(self, graph: Any, seed: int | None = None) -> None:
