@@ -95,6 +95,12 @@ def add_timelines(parser: cli.Parser) -> None:
         "--unsure", type=cli.given, metavar="NAME", help="name of segments without a class (default: none)"
     )
     group.add_argument(
+        "--draw",
+        type=cli.given,
+        metavar="out.mp4",
+        help="also write the video with the names of the moment drawn in; a folder for several videos",
+    )
+    group.add_argument(
         "--resume_windows",
         action="store_true",
         help="go on from the windows that <name>_scores.npz in --save_dir holds",

@@ -78,6 +78,7 @@ setup(
             "fsspec>=2024.2",
             "s3fs>=2024.2",
             "moto[s3]>=5",
+            "pysubs2>=1.6",  # reads the subtitles of timelines
             "flask>=3",
             "flask-cors>=5",
             "tensorboard>=2.16",  # reads what --log_dir has written

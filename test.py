@@ -2,6 +2,7 @@
 
     python test.py --model_name=STNET --config=configs/stnet.yaml --weights=checkpoints/STNET_best
     python test.py --model_name=TSN --weights=checkpoints/TSN_best -o TEST.filelist=val.list
+    python test.py --timeline=truth.json --predicted=TSN_timelines.json
 
 Exit status 1 says that some listed samples could not be read; the report names them.
 """
@@ -26,6 +27,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="folder of the report (default: data/evaluate_results)",
     )
     cli.add_engine(parser, auto="")
+    parser.add_argument(
+        "--timeline",
+        type=cli.given,
+        metavar="truth.json",
+        help="score what infer.py --window_seconds found against these true segments (ActivityNet's JSON); no model",
+    )
+    parser.add_argument(
+        "--predicted",
+        type=cli.given,
+        metavar="FILE",
+        help="with --timeline: the <MODEL>_timelines.json that infer.py wrote",
+    )
     parser.add_argument("--no_report", action="store_true", help="write tables only, no page with pictures")
     parser.add_argument("--log_interval", type=int, default=1, help="log every N batches, 0: never (default: 1)")
     mindspore.add_flags(parser)
@@ -40,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
         print(released.listing(args.model_name))
         return 0
+    if args.timeline or args.predicted:
+        return score_timeline(args)
     from dataset import layout
     from engine import evaluator
     from engine.configuration import choose_gpu, configure
@@ -84,6 +99,23 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             cli.log.info("accuracy:{'acc':%.4f}", result["top1"] / 100)  # what scripts of MindSpore's StNet grep for
     # Paddle's launcher ends all processes when one has a status, so process 0 alone has this one.
     return 1 if unreadable and group.is_main else 0
+
+
+def score_timeline(args: argparse.Namespace) -> int:
+    """Score a file of segments; no model is needed."""
+    from engine.timelines import scoring
+    from storage.files import writable_folder
+    from utils.errors import ConfigError
+
+    if not args.predicted:
+        raise ConfigError(
+            f"--timeline '{args.timeline}' needs --predicted, the <MODEL>_timelines.json of infer.py --window_seconds"
+        )
+    if not args.timeline:
+        raise ConfigError(f"--predicted '{args.predicted}' needs --timeline, a file of true segments")
+    writable_folder(args.save_dir, "--save_dir")
+    scoring.run(args.timeline, args.predicted, args.save_dir)
+    return 0
 
 
 if __name__ == "__main__":

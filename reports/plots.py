@@ -54,7 +54,7 @@ def drawing(width: float, height: float, rows: int = 1, columns: int = 1, **more
 
     settings = {
         "text.parse_math": False,
-        "font.family": ["DejaVu Sans", *_chinese_fonts()],
+        "font.family": ["DejaVu Sans", *chinese_fonts()],
         "font.size": 10,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -85,7 +85,7 @@ def png(figure: Any, dpi: int = 150) -> bytes:
 
 
 @functools.cache
-def _chinese_fonts():
+def chinese_fonts() -> list[str]:
     """Names of the fonts here that have Chinese characters."""
     from matplotlib.font_manager import fontManager
 
@@ -99,7 +99,7 @@ def _glyphs():
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     found = set()
-    for name in ("DejaVu Sans", *_chinese_fonts()):
+    for name in ("DejaVu Sans", *chinese_fonts()):
         found.update(get_font(findfont(FontProperties(family=name))).get_charmap())
     return found
 

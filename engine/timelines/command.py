@@ -2,32 +2,30 @@
 
 import argparse
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
-
-from tqdm import tqdm
 
 from datareader import READERS, lists
 from datareader.clips.limits import Limits
 from datareader.clips.video import header
 from engine.reporting.opening import announce
-from engine.timelines import kept
+from engine.timelines import kept, results
 from engine.timelines.windows import lengths, stream
 from metrics.timeline import Timeline, Window, segments
 from reports.timelines import files
 from storage import addresses
 from utils.errors import ConfigError, DataError, RemoteError
-from utils.names import printable
 
 __all__ = ["check", "run"]
 
 log = logging.getLogger("zoo")
 
-SHOWN = 40  # segments of a video on the screen
+FEW = 3  # videos up to which all files are named
 SAVE_SECONDS = 60.0  # of work that may be lost where the process is killed
-BAR = "{desc}: {percentage:3.0f} %|{bar}| {n:.0f} of {total:.0f} s of video{postfix}, {remaining} left"
 
 
 def check(args: argparse.Namespace) -> None:
@@ -38,12 +36,15 @@ def check(args: argparse.Namespace) -> None:
         "--min_seconds": args.min_seconds,
         "--unsure": args.unsure,
         "--resume_windows": args.resume_windows,
+        "--draw": args.draw,
     }
     alone = [flag for flag, value in given.items() if value]
     if alone and not args.window_seconds:
         raise ConfigError(f"{alone[0]} '{given[alone[0]]}' is for long videos; give --window_seconds too")
     if args.smooth_windows % 2 == 0:
         raise ConfigError(f"--smooth_windows '{args.smooth_windows}' is even; a median needs an odd number")
+    if args.draw and addresses.is_remote(args.draw):
+        raise ConfigError(f"--draw '{args.draw}' is an address; give a file or folder of this machine")
 
 
 def run(args: argparse.Namespace, predictor: Any, clips: Sequence[str]) -> int:
@@ -56,32 +57,46 @@ def run(args: argparse.Namespace, predictor: Any, clips: Sequence[str]) -> int:
     found = (
         reader.from_paths(predictor.config, "infer", clips) if clips else reader.from_config(predictor.config, "infer")
     )
+    targets = dict(zip(_names(found.items), found.items, strict=True))
+    drawn = results.drawn_files(args.draw, targets)
     announce(predictor.config, "infer", args.save_dir)
     videos, failed, paths = [], 0, []
-    for item, name in zip(found.items, _names(found.items), strict=True):
+    for name, item in targets.items():
         try:
-            video = _video(args, predictor, item, name, length, step, paths)
+            video = _video(args, predictor, item, name, length, step)
+            print(results.text(video))
+            videos.append(replace(video, timeline=replace(video.timeline, windows=[])))  # scores are in a file
+            paths += [_scores_file(args, name), *results.write(args, predictor, video, (length, step), drawn.get(name))]
         except (DataError, RemoteError) as error:
             log.error("not classified: %s", error)
             failed += 1
-            continue
-        videos.append(video)
-        print(_shown(video))
     if videos:
         paths += files.write_all(args.save_dir, predictor.model.name, videos)
-    log.info("[INFER] timelines finished. classified %d of %d", len(videos), len(found.items))
+    log.info("[INFER] timelines finished. classified %d of %d", len(found.items) - failed, len(found.items))
+    if len(videos) > FEW:
+        log.info("written: for each video its files in '%s', and", args.save_dir)
+        paths = paths[-2:]
     log.info("written: %s", ", ".join(map(str, paths)))
     return 1 if failed else 0
 
 
-def _video(args, predictor, item: lists.Item, name: str, length: int, step: int, paths: list) -> files.Video:
-    """The timeline of one video, whose files are written and appended to `paths`."""
+def _video(args, predictor, item: lists.Item, name: str, length: int, step: int) -> files.Video:
+    """The timeline of one video, whose scores are written."""
     seconds, fps = header(item.path, Limits.of(predictor.config.MODEL))
+    size = _size(item.path)
     windows = _windows(args, predictor, item, name, length, step, seconds)
+    if _size(item.path) != size:
+        log.warning(
+            "'%s' grew while it was read; its windows end at %s, and --resume_windows goes on from there",
+            item.name,
+            files.clock(windows[-1].end),
+        )
     found = segments(windows, predictor.names, args.threshold, args.min_seconds, args.smooth_windows, args.unsure)
-    video = files.Video(name, item.name, fps, Timeline(windows, found, predictor.names))
-    paths += [*files.write_segments(args.save_dir, video), _scores_file(args, name)]
-    return video
+    return files.Video(name, str(item.path), fps, Timeline(windows, found, predictor.names))
+
+
+def _size(path) -> int | None:
+    return None if addresses.is_remote(path) else os.path.getsize(path)
 
 
 def _windows(args, predictor, item, name, length, step, seconds) -> list[Window]:
@@ -94,7 +109,7 @@ def _windows(args, predictor, item, name, length, step, seconds) -> list[Window]
     source = stream(predictor.network, item.path, length, step, len(windows))
     saved = time.monotonic()
     try:
-        for window in _with_bar(source, name, seconds, last.start if last else 0.0):
+        for window in results.with_bar(source, name, seconds, last.start if last else 0.0):
             if last:
                 kept.require_same(path, last, window)
                 last = None
@@ -111,17 +126,6 @@ def _windows(args, predictor, item, name, length, step, seconds) -> list[Window]
     return windows
 
 
-def _with_bar(windows: Iterator[Window], name: str, seconds: float, start: float) -> Iterator[Window]:
-    """The windows, with a bar that shows the place in the video, the speed and the time left."""
-    began = time.monotonic()
-    with tqdm(total=seconds or None, initial=start, desc=name, bar_format=BAR, disable=None, leave=False) as bar:
-        for window in windows:
-            yield window
-            speed = (window.end - start) / max(time.monotonic() - began, 1e-6)
-            bar.set_postfix_str(f"{speed:.1f} times real time", refresh=False)
-            bar.update(min(window.end, bar.total or window.end) - bar.n)
-
-
 def _names(items: Sequence[lists.Item]) -> Iterator[str]:
     """What the files of each video are called: its own name, with a number where an earlier one has it too."""
     counts = Counter()
@@ -133,16 +137,3 @@ def _names(items: Sequence[lists.Item]) -> Iterator[str]:
 
 def _scores_file(args, name):
     return addresses.join(args.save_dir, f"{name}_scores.npz")
-
-
-def _shown(video: files.Video) -> str:
-    """The segments for the screen."""
-    found = video.timeline.segments
-    lines = [
-        f"\t{files.clock(s.start)} to {files.clock(s.end)}  {100 * s.score:5.1f} %  {printable(s.name)}"
-        for s in found[:SHOWN]
-    ]
-    if len(found) > SHOWN:
-        lines.append(f"\t... {len(found) - SHOWN} more in {video.name}_timeline.csv")
-    windows = len(video.timeline.windows)
-    return "\n".join([f"{printable(video.path)}: {windows} windows, {len(found)} segments", *lines])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import paddle_video_zoo as zoo
+from datareader.clips.video import probe, read_frames
 from support import networks, tiny
 from utils.errors import VideoError
 
@@ -112,6 +113,22 @@ def test_train_resume_and_evaluate(clips, tmp_path):
     assert evaluation.model == "TINYNET" and evaluation.unreadable == 0
     assert {"top1", "loss"} <= set(evaluation.scores)
     assert any((tmp_path / "results").iterdir())
+    windows = list(zoo.Predictor(weights=more.best_weights).stream(clips / "0.mp4"))  # as long as the training clips
+    assert len(windows) == 1 and windows[0].start == 0 and windows[0].probabilities.shape == (2,)
+
+
+def test_a_timeline(predictor, clips):
+    """Of a video and of the same frames from the caller's own iterator; errors speak of arguments."""
+    found = predictor.timeline(clips / "0.mp4", window=0.2, stride=0.1)
+    frames = read_frames(clips / "0.mp4", range)
+    rate = probe(clips / "0.mp4").fps
+    again = predictor.timeline(((i / rate, frame) for i, frame in enumerate(frames)), window=0.2, stride=0.1)
+    np.testing.assert_allclose(found.scores, again.scores, atol=1e-6)
+    assert [(s.start, s.name) for s in found.segments] == [(s.start, s.name) for s in again.segments]
+    with pytest.raises(zoo.ConfigError, match="^stride '2' is longer than window '1'"):
+        predictor.timeline(clips / "0.mp4", window=1, stride=2)
+    with pytest.raises(zoo.ConfigError, match="^window 'auto' is the mean length"):
+        predictor.stream(clips / "0.mp4")
 
 
 def test_weights_that_overflow_are_an_error(clips, tmp_path):
