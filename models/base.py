@@ -140,6 +140,7 @@ class ClipModel(Model):
     config_class = ClipConfig
     width = 0  # of the features that `embed` gives
     class_weights: Sequence[float] = ()  # factor on the training loss of each class; set by the trainer
+    nesterov = False  # whether the momentum is Nesterov's
 
     def tuning(self) -> Tuning:
         train = self.config.TRAIN
@@ -240,8 +241,6 @@ class ClipModel(Model):
         if self.class_weights:
             losses = losses * paddle.matmul(one_hot, paddle.to_tensor(self.class_weights, logits.dtype))
         return mean_of_batch(losses, self.mode == "train")
-
-    nesterov = False
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """Base rate, times `learning_rate_decay` after each third of the epochs (old zoo v1.3); or TRAIN.schedule's."""

@@ -22,7 +22,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class PreciseStatistics:
-    """Replaces the running statistics of the training graph `graph` of `model` by those `batches` batches.
+    """Replaces the running statistics of the training graph `graph` of `model` by those of `batches` batches.
 
     Weights stay as they are. With 0 batches, or batch norms that are all frozen, every method is a no-op.
     """
@@ -39,10 +39,15 @@ class PreciseStatistics:
         """Set the statistics to those of the first batches of `epoch`, and of the other processes' parts of them."""
         if not self.batches:
             return
-        with contextlib.closing(loader.epoch(epoch)) as batches:
-            feeds = (batch.feed for batch in itertools.islice(batches, self.batches))
-            found = [self._of_piece(piece) for feed in feeds for piece in self._pieces(feed)]
-        self.device.set(pooled(found, self.names, self.group.mean))
+        kept = self.device.get([*self.names, *self.names.values()])
+        found = kept
+        try:
+            with contextlib.closing(loader.epoch(epoch)) as batches:
+                pieces = (self._pieces(batch.feed) for batch in itertools.islice(batches, self.batches))
+                parts = [self._of_piece(piece) for piece in itertools.chain.from_iterable(pieces)]
+            found = pooled(parts, self.names, self.group.mean)
+        finally:
+            self.device.set(found)  # as they were, where a batch could not be read
 
     def _pieces(self, feed):
         return pieces_of({name: feed[name] for name in self.graph.feeds}, self.pieces)

@@ -6,6 +6,7 @@ import pytest
 
 from datareader.clips.sampling import frame_indices, segment_starts, stride_indices
 from datareader.clips.transforms import CropResize, centre_offset, scale, scaled_size
+from models import find
 from utils.errors import DataError
 
 
@@ -28,6 +29,14 @@ def test_mp4_centre_differs_from_the_pickle_centre():
     """Quirk 9, kept: parts of 14 frames; the mp4 reader centres one frame, the pickle reader the whole clip."""
     assert segment_starts(100, 7, 5, centre="clip") == [i * 14 + 4 for i in range(7)]
     assert segment_starts(100, 7, 5, centre="frame") == [i * 14 + 6 for i in range(7)]
+
+
+def test_frames_that_lie_apart_are_centred_as_a_whole():
+    """In a clip of 30 frames, 5 frames 3 apart of the second half would run past the end and wrap around."""
+    near, apart = (find("STNET").config_class(MODEL={"frame_interval": n}).MODEL for n in (1, 3))
+    assert near.mp4_centre == "frame" and apart.mp4_centre == "clip"
+    assert frame_indices(segment_starts(30, 2, 15, centre=apart.mp4_centre), 5, 30, 3)[5:] == [15, 18, 21, 24, 27]
+    assert frame_indices(segment_starts(30, 2, 15, centre=near.mp4_centre), 5, 30, 3)[5:] == [22, 25, 28, 1, 4]
 
 
 def test_training_starts_stay_inside_their_part():

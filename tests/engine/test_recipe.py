@@ -13,6 +13,7 @@ from models import find
 from models.layers.named import parameter
 from support import tiny
 from support.tinynet import TinyNet
+from utils.errors import RemoteError
 
 
 def rates(name="TSN", epochs=6, **train):
@@ -87,6 +88,17 @@ def test_precise_statistics_are_those_of_the_batches_and_leave_the_weights(tmp_p
     assert changed == {f"bn_conv{i}_{part}" for i in (1, 2) for part in ("mean", "variance")}
     batches = [batch.feed["frames"] for batch in trainer.loader.epoch(2)][:2]
     frames = np.concatenate(batches).reshape(-1, 32, 32, 3) / 255.0
+
+    class Lost:
+        @staticmethod
+        def epoch(number):
+            yield next(trainer.loader.epoch(number))
+            raise RemoteError("the server is gone")
+
+    with pytest.raises(RemoteError):
+        trainer.precise.compute(Lost, 5)
+    again = trainer.device.get(trainer.graph.parameters)
+    assert all(np.array_equal(again[name], values[name]) for name in values)
     settings = trainer.model.settings
     image = ((frames - settings.image_mean) / settings.image_std).transpose(0, 3, 1, 2).astype(np.float32)
     weight = paddle.to_tensor(values["conv1_weights"])

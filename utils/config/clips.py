@@ -17,10 +17,6 @@ class ClipReadSection(ReadSection):
 
 
 class ClipModelSection(ModelSection):
-    # The mp4 reader centres the first frame of a clip, the pickle reader the clip; released scores were made so (old
-    # zoo, all versions). They differ when seglen > 1.
-    mp4_centre: ClassVar[str] = "frame"
-
     format: Literal["pkl", "mp4"] = Field(
         "pkl", description="format assumed for files with an unrecognised extension: pkl or mp4"
     )
@@ -54,6 +50,15 @@ class ClipModelSection(ModelSection):
     resize_kernel: Literal["linear", "pil"] = Field(
         "linear", description="linear (OpenCV, smoothed before shrinking), or pil (the old zoo's exact pixels)"
     )
+
+    @property
+    def mp4_centre(self) -> str:
+        """What of a clip the mp4 reader centres; see `segment_starts`.
+
+        The first frame, as for the released scores (old zoo, all versions). Frames that lie apart would then run past
+        the end of the video and wrap around, which turns motion round: of them the whole clip is centred.
+        """
+        return "frame" if self.frame_interval == 1 else "clip"
 
 
 class ClipTrainSection(ClipReadSection, TrainSection):
