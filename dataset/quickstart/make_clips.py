@@ -2,9 +2,8 @@
 
     python dataset/quickstart/make_clips.py quickstart_data
 
-A square rises, falls, grows or shrinks over a noisy background. What does not change in a clip, its size or its height,
-is drawn from what changes in the others, so that single frames of all classes look alike. Rising is falling played
-backwards, and growing is shrinking played backwards: not even all frames, without their order, tell the two apart.
+A square rises, falls, grows or shrinks over a noisy background. Rising is falling played backwards, and growing is
+shrinking played backwards: no single frame, nor all of them without their order, tells the two of a pair apart.
 (All four survive the horizontal flip of training.) Writes clips/<class>/*.mp4, train.list, val.list and classes.txt.
 """
 
@@ -26,13 +25,13 @@ def frames(name: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
     background = rng.integers(40, 120, (HEIGHT, WIDTH, 3))
     colour = rng.integers(140, 256, 3)
     x, margin = rng.integers(30, WIDTH - 30), rng.uniform(0.0, 0.1)
-    course = np.linspace(margin, 1 - margin, FRAMES)  # shares of the way, or of the growth
-    still = rng.choice(course)
-    if name in ("falling", "shrinking"):
-        course = course[::-1]
-    for share in course:
-        height, growth = (share, still) if name in ("rising", "falling") else (still, share)
-        y, side = HEIGHT * (0.85 - 0.7 * height), 8 + 44 * growth
+    size, level = rng.uniform(18, 26), rng.uniform(0.35, 0.65) * HEIGHT
+    for t in np.linspace(margin, 1 - margin, FRAMES):
+        progress = 1 - t if name in ("falling", "shrinking") else t
+        if name in ("rising", "falling"):
+            side, y = size, HEIGHT * (0.85 - 0.7 * progress)
+        else:
+            side, y = 8 + 44 * progress, level
         image = background + rng.integers(-15, 16, (HEIGHT, WIDTH, 1))
         top, left = int(y - side / 2), int(x - side / 2)
         image[max(0, top) : max(0, int(top + side)), max(0, left) : int(left + side)] = colour
@@ -54,7 +53,7 @@ def write_clip(
         container.mux(stream.encode(None))
 
 
-def make(folder: str | Path, train: int = 16, val: int = 6, seed: int = 0) -> tuple[Path, Path]:
+def make(folder: str | Path, train: int = 64, val: int = 12, seed: int = 0) -> tuple[Path, Path]:
     """Write `train` and `val` clips per class under `folder`; returns the paths of the two lists."""
     folder = Path(folder)
     counts = {"train": train, "val": val}
@@ -76,8 +75,8 @@ def make(folder: str | Path, train: int = 16, val: int = 6, seed: int = 0) -> tu
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.Parser(prog="dataset/quickstart/make_clips.py", description=__doc__)
     parser.add_argument("folder", type=cli.given, help="where to write, for example quickstart_data")
-    parser.add_argument("--train", type=cli.at_least(1), default=16, help="training clips per class (default: 16)")
-    parser.add_argument("--val", type=cli.at_least(1), default=6, help="validation clips per class (default: 6)")
+    parser.add_argument("--train", type=cli.at_least(1), default=64, help="training clips per class (default: 64)")
+    parser.add_argument("--val", type=cli.at_least(1), default=12, help="validation clips per class (default: 12)")
     parser.add_argument("--seed", type=cli.at_least(0), default=0, help="of the pictures (default: 0)")
     args = parser.parse_args(argv)
     make(args.folder, args.train, args.val, args.seed)
