@@ -3,13 +3,16 @@
 import logging
 
 import numpy as np
+import paddle
 import pytest
 
 from datareader.clips.sampling import stride_indices
+from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.weights import load as weights
 from models import find
+from models.features import centred, differences
 from utils.config import reading as configs
 from utils.errors import ConfigError, DataError
 
@@ -142,7 +145,10 @@ def test_old_configurations_say_what_the_defaults_say(name):
     "name, section, keys, words",
     [
         ("AttentionCluster", "MODEL", {"feature_names": ["rgb"]}, "feature_dims"),
-        ("AttentionCluster", "MODEL", {"feature_names": ["rgb"], "feature_dims": [1024]}, "cluster_nums"),
+        ("AttentionCluster", "MODEL", {"cluster_nums": [8]}, "cluster_nums"),
+        ("AttentionCluster", "MODEL", {"segments": 3}, "segments 3 does not divide"),
+        ("AttentionLSTM", "MODEL", {"inputs": ["rgb", "rgb"]}, "twice"),
+        ("NEXTVLAD", "MODEL", {"feature_names": ["audio"]}, "needs rgb"),
         ("AttentionLSTM", "MODEL", {"feature_num": 1}, "feature_num 1"),
         ("AttentionLSTM", "MODEL", {"feature_names": ["rgb", "rgb"]}, "once"),
         ("AttentionLSTM", "MODEL", {"lstm_sizes": 8}, "lstm_size"),
@@ -320,3 +326,32 @@ def test_ready_inputs_are_padded_or_resampled():
 def test_ready_inputs_that_do_not_fit(wrong, words):
     with pytest.raises(DataError, match=words):
         small("AttentionLSTM", "infer").interface(wrong)
+
+
+def test_inputs_that_know_the_order():
+    """Of padded videos: features minus their mean, and differences of neighbours, with zeros in the padding."""
+    x = np.array([[[1.0], [4.0], [9.0]], [[2.0], [6.0], [70.0]]], np.float32)
+    with compat.static_mode(), paddle.static.program_guard(paddle.static.Program()):
+        given, length = paddle.static.data("x", [2, 3, 1]), paddle.static.data("length", [2], "int64")
+        wanted = [centred(given, length), differences(given, length), differences(given, None)]
+        found = paddle.static.Executor().run(feed={"x": x, "length": np.array([3, 2])}, fetch_list=wanted)
+    np.testing.assert_allclose(found[0][:, :, 0], [[-11 / 3, -2 / 3, 13 / 3], [-2, 2, 0]], rtol=1e-6)
+    np.testing.assert_allclose(found[1][:, :, 0], [[0, 3, 5], [0, 4, 0]])
+    np.testing.assert_allclose(found[2][1, :, 0], [0, 4, 64])
+
+
+@pytest.mark.parametrize(
+    "keys", [{}, {"segments": 2}, {"inputs": ["rgb", "difference"]}], ids=["none", "segments", "difference"]
+)
+@pytest.mark.parametrize("name", ["AttentionCluster", "NEXTVLAD"])
+def test_whether_the_order_of_frames_matters(name, keys):
+    sizes = {"feature_names": ["rgb"], "feature_dims": [8], "feature_type": "float", "num_classes": 3, **keys}
+    more = {"seg_num": 4, "cluster_nums": None} if name == "AttentionCluster" else {"groups": 2}
+    model = small(name, "infer", MODEL={**sizes, **more})
+    device, graph = Device(), Graph(model, raw=False)
+    device.initialise(graph, 3)
+    video = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+    forwards, backwards = (
+        device.scores(graph, model.interface({"rgb": [each]})[1])[1] for each in (video, video[::-1].copy())
+    )
+    assert np.allclose(forwards, backwards, atol=1e-5) == (not keys)
