@@ -122,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     from datareader import lists
     from engine.configuration import configure
     from engine.export import run as exports
+    from engine.features.windows import on_clips
     from engine.graph import summary
     from engine.predictor import LoadedModel, Predictor, check_source
     from engine.timelines import command as timelines
@@ -151,8 +152,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         else:
             engine = engine_for(args, [] if args.window_seconds else clips, config.INFER.views)
             network = LoadedModel(model, config, args.weights, args.use_gpu, engine, args.precision)
-        predictor = Predictor.of(network)
-        return timelines.run(args, predictor, clips) if args.window_seconds else classify(args, predictor, clips)
+        if args.window_seconds:
+            return timelines.run(args, Predictor.of(on_clips(network)), clips)
+        return classify(args, Predictor.of(network), clips)
 
 
 def classify(args: argparse.Namespace, predictor: Any, clips: list[str]) -> int:

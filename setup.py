@@ -69,6 +69,7 @@ setup(
             "s3fs>=2024.2",
         ],  # s3:// addresses; gs:// needs gcsfs, http(s):// nothing
         "dashboard": ["tensorboardX>=2.6"],  # --log_dir; VisualDL besides where it is installed
+        "features": ["scikit-learn>=1.3"],  # extract.py --quantise: its PCA fits lists that are larger than memory
         "onnx": ONNX,
         # moto with flask: the S3 server of the tests
         "dev": [
@@ -80,6 +81,8 @@ setup(
             "moto[s3]>=5",
             "pysubs2>=1.6",  # reads the subtitles of timelines
             "flask>=3",
+            "scikit-learn>=1.3",
+            "tfrecord>=1.14",  # an independent reader of the shards that we write
             "flask-cors>=5",
             "tensorboard>=2.16",  # reads what --log_dir has written
             "tensorboardX>=2.6",

@@ -73,6 +73,8 @@ def configure(
 ) -> tuple[type[Model], Any]:
     """(model class, configuration). Layers: shipped recipe < `config` file < `overrides` {'SECTION.key': value}.
 
+    Where `overrides` name an extractor, configs/small/<model>.yaml is laid over the shipped recipe.
+
     Without `config`, the configuration of a checkpoint given as `weights` is used. Without `name`, MODEL.name of the
     file is used, else `fallback`. Raises ConfigError. If no model is given, its text lists all models, each with
     `command`, in which {name} and {flags} are filled in.
@@ -97,6 +99,9 @@ def configure(
     shipped = SHIPPED / f"{model.slug}.yaml"
     layers = (configs.apply_renames(model.config_class, each, source or shipped) for each in (layer, overrides))
     recipe = read_config(shipped) if shipped.is_file() else {}  # the defaults of its settings then
+    if overrides.get("EXTRACTOR", {}).get("model") and not layer.get("EXTRACTOR", {}).get("model"):
+        # Features of own clips, of which there are few: the recipe is the small one.
+        recipe = configs.merge(recipe, read_config(SHIPPED / "small" / shipped.name))
     tree = configs.merge(recipe, *layers, {"MODEL": _decided_by(weights, model, overrides.get("MODEL", {}))})
     tree["MODEL"]["name"] = model.name
     _find_moved(tree)

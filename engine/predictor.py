@@ -14,6 +14,7 @@ from engine.configuration import choose_gpu, class_names, clip_seconds, configur
 from engine.export import memory
 from engine.export import run as exports
 from engine.features import datasets
+from engine.features.windows import on_clips
 from engine.graph import compat
 from engine.graph.device import Device
 from engine.graph.program import Graph
@@ -245,8 +246,9 @@ class Predictor:
         A video shorter than a window is one window; the last window ends with the video, so that every second is in
         one. Memory does not grow with the video. Raises ConfigError; while it is iterated, DataError.
         """
-        length, step = lengths(self.network, window, stride)
-        return stream(self.network, source, length, step)
+        network = on_clips(self.network)
+        length, step = lengths(network, window, stride)
+        return stream(network, source, length, step)
 
     def timeline(
         self,

@@ -86,6 +86,10 @@ class Extractor:
             if first >= chosen.count:
                 return self._checked(np.concatenate(parts), path)
 
+    def of_frames(self, frames: np.ndarray, called: object) -> np.ndarray:
+        """The rows of frames uint8 [n*seglen, H, W, 3], scaled already; `called` is their name in messages."""
+        return self._checked(self._features(frames), called)
+
     def _of_pickle(self, path):
         if self.section.rows is None:
             raise VideoError(path, "a pickle of frames does not tell their times; give EXTRACTOR.rows (--rows)")
@@ -93,7 +97,7 @@ class Extractor:
         wanted = _Chosen(self._starts, 0, self.section.rows, RATE, self.model)(len(images))
         crop = self._crop()
         frames = {i: crop(decode_image(images[i], path, i, self.limits)) for i in dict.fromkeys(wanted)}
-        return self._checked(self._features(np.stack([frames[i] for i in wanted])), path)
+        return self.of_frames(np.stack([frames[i] for i in wanted]), path)
 
     def _starts(self, count, rate):
         section, span = self.section, self.model.seglen * self.model.frame_interval

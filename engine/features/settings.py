@@ -86,9 +86,9 @@ def _absolute(path, model):
     return found if addresses.is_remote(found) or "://" in str(found) else Path(found).absolute()
 
 
-def clip_model(section: ExtractorSection) -> ClipModel:
-    """The clip model of an extractor, in inference mode. Raises ConfigError."""
-    model_class, config = configure(section.model, None, {**section.settings, "MODEL.num_classes": 2})
+def clip_model(section: ExtractorSection, more: dict | None = None) -> ClipModel:
+    """The clip model of an extractor, in inference mode, with `more` {"SECTION.key": value}. Raises ConfigError."""
+    model_class, config = configure(section.model, None, {**section.settings, "MODEL.num_classes": 2, **(more or {})})
     return model_class(config, "infer")
 
 

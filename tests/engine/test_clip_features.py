@@ -167,6 +167,15 @@ def test_from_clips_to_names(clips, extractor, tmp_path, capsys):
         capsys, "infer.py", weights, f"--video_path={clips.parent}", f"--save_dir={tmp_path / 'results'}"
     )
     assert code == 0 and "classified 6 of 6" in output and "bright" in output, output
+    code, output = drivers.status(
+        capsys,
+        "infer.py",
+        weights,
+        f"--video_path={sorted(clips.parent.glob('*.mp4'))[0]}",
+        "--window_seconds=0.2",
+        f"--save_dir={tmp_path / 'windows'}",
+    )
+    assert code == 0 and "classified 1 of 1" in output, output
     code, output = drivers.status(capsys, "test.py", weights, f"--save_dir={tmp_path / 'tested'}", "--no_report")
     assert code == 0 and "scored 6 of 6" in output and "top1 = " in output, output
     nowhere = ["-o", f"EXTRACTOR.weights={tmp_path / 'nowhere'}"]

@@ -184,9 +184,10 @@ def merge(*layers: Layer) -> Layer:
         if "seg_num" in layer.get("MODEL", {}):
             for mode in MODES:
                 merged.get(mode.upper(), {}).pop("seg_num", None)
-        if {"feature_names", "inputs"} & set(layer.get("MODEL", {})):
+        model, below = layer.get("MODEL", {}), merged.get("MODEL", {})
+        if any(key in model and model[key] != below.get(key) for key in ("feature_names", "inputs")):
             for key in PER_FEATURE:
-                merged.get("MODEL", {}).pop(key, None)
+                below.pop(key, None)
         for section, keys in layer.items():
             merged.setdefault(section, {}).update(keys)
     return merged
