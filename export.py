@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 
 from utils import cli, mindspore
+from utils.errors import ConfigError
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -40,18 +41,42 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="PATH",
         help="a clip, a feature shard or a folder of them to compare the answers on; default: random numbers",
     )
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="with --format=onnx: weights and activations of 8 bits; needs --calibrate",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=cli.given,
+        metavar="LIST",
+        help="list of clips on which --int8 measures ranges and compares its answers, such as the training list",
+    )
+    parser.add_argument(
+        "--min_agreement",
+        type=cli.between(0, 1),
+        default=0.98,
+        metavar="SHARE",
+        help="share of those clips whose best class must stay the same, else nothing is written (default: 0.98)",
+    )
     mindspore.add_export_flags(parser)
     return mindspore.parse(parser, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     args = parse(argv)
+    if args.int8 != bool(args.calibrate):
+        raise ConfigError(
+            "--int8 and --calibrate go together: ranges of 8-bit numbers are measured on the clips of a list, "
+            "for example --int8 --calibrate=train.list"
+        )
     if args.list_weights:
         from engine.weights import released
 
         print(released.listing(args.model_name))
         return 0
     from engine.configuration import configure
+    from engine.export.quantise import Quantisation
     from engine.export.write import export
     from engine.graph import summary
     from engine.predictor import LoadedModel
@@ -65,9 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         return 0
     trained = LoadedModel(model, config, source, use_gpu=False)
     folder = args.save_dir or args.file_name or f"exported/{trained.model.slug}"
-    difference = export(
-        trained, folder, args.file_format or args.format, args.interface, [path for path in args.video_path if path]
-    )
+    form, clips = args.file_format or args.format, [path for path in args.video_path if path]
+    int8 = Quantisation(args.calibrate, args.min_agreement) if args.int8 else None
+    difference = export(trained, folder, form, args.interface, clips, int8)
     cli.log.info("save inference model at %s", folder)
     cli.log.info("largest relative difference from the trained model: %.1e", difference)
     return 0

@@ -47,6 +47,7 @@ class Sidecar(BaseModel):
     paddle: str
     clip_seconds: float | None = None  # mean length of the training clips, where the weights told it
     files: dict[FileName, Checksum]
+    precision: Literal["fp32", "int8"] = "fp32"
 
     @property
     def program(self) -> str:
@@ -66,6 +67,14 @@ def write(folder: Path, **content: Any) -> None:
     files = {path.name: checksum(path) for path in sorted(Path(folder).iterdir())}
     text = Sidecar(files=files, **content).model_dump_json(indent=2)
     (Path(folder) / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def renew(folder: Path, **content: Any) -> None:
+    """Describe anew, with other content, a folder whose files have changed."""
+    path = Path(folder) / FILE
+    known = Sidecar.model_validate_json(path.read_text(encoding="utf-8")).model_dump(exclude={"files"})
+    path.unlink()
+    write(folder, **{**known, **content})
 
 
 def read(folder: str | Path) -> Sidecar:

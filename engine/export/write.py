@@ -19,6 +19,7 @@ from engine.export import onnx as to_onnx
 from engine.export import sidecar
 from engine.export.engines import readable_by_paddle
 from engine.export.memory import loaded, save_program
+from engine.export.quantise import Quantisation, quantise, require_clips
 from engine.export.run import ExportedModel, load_exported
 from engine.graph import compat
 from engine.graph.program import Graph
@@ -44,25 +45,30 @@ def export(
     form: str = "paddle",
     interface: str = "uint8",
     clips: Sequence[str | Path] = (),
+    int8: Quantisation | None = None,
 ) -> float:
     """Write a model into `folder`. Returns the largest relative difference from the trained model's answers.
 
     form: "paddle" or "onnx"
     interface: "uint8" (what readers deliver) or "float" (what the network takes)
     clips: paths to compare the answers on; default: random numbers
+    int8: quantise the ONNX program to 8 bits (engine/export/quantise.py); what that costs is logged. The difference is
+        that of the program before
     An earlier export in `folder` is replaced when the new one is whole and answers alike; to an address it is uploaded.
     Raises ConfigError, DataError, WeightsError, RemoteError.
     """
     if addresses.is_remote(folder):
         writable_folder(folder, "--save_dir")
         staged = addresses.staging(str(folder))
-        difference = export(trained, staged, form, interface, clips)
+        difference = export(trained, staged, form, interface, clips, int8)
         _upload(staged, str(folder))
         return difference
     folder = Path(folder).resolve()  # of a link, what it points to
     _check_target(folder)
     if form == "onnx":
         to_onnx.require()
+    if int8:
+        _check_quantisation(trained.model, form, interface)
     if clips and interface == "float":
         raise ConfigError("--video_path is for --interface=uint8: clips are read as uint8")
     feeds = _read(trained, clips) if clips else random_feeds(trained.model, interface == "uint8")
@@ -72,6 +78,8 @@ def export(
             _write(trained, beside, form, interface)
             difference = compare(trained, load_exported(beside, use_gpu=False), feeds, interface == "uint8")
             judge(trained.model.name, difference)
+            if int8:
+                log.info("%s", quantise(beside, trained.config, int8))
     except OSError as error:
         raise ConfigError(
             f"--save_dir '{folder}' cannot be written: {error.strerror or error}; name another one"
@@ -179,6 +187,12 @@ def _upload(folder, address):
     for file in sorted(folder.iterdir(), key=lambda file: file.name == sidecar.FILE):
         addresses.publish(file, addresses.join(address, file.name))
     shutil.rmtree(folder)
+
+
+def _check_quantisation(model, form, interface):
+    if (form, interface) != ("onnx", "uint8"):
+        raise ConfigError("--int8 is for --format=onnx with --interface=uint8: onnxruntime calibrates it on clips")
+    require_clips(model)
 
 
 def _check_target(folder):

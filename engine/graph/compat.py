@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import paddle
@@ -149,6 +150,15 @@ def bfloat16_available() -> bool:
     """
     limit = os.environ.get(ISA_LIMIT, os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
     return paddle.base.core.supports_bfloat16() and limit not in ISA_WITHOUT_BFLOAT16
+
+
+def vnni_available() -> bool:
+    """Whether this CPU multiplies 8-bit numbers with sums of 32 bits (VNNI); False where the system does not tell."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
 def onednn_allowed() -> bool:
