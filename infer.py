@@ -33,6 +33,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     cli.add_engine(parser, auto=" where there are more than a few clips")
     parser.add_argument("--tensorrt", action="store_true", help="run an exported model by TensorRT, on a GPU")
     parser.add_argument(
+        "--providers",
+        type=cli.words,
+        default=[],
+        metavar="NAME,...",
+        help="what onnxruntime runs an exported ONNX model on, the preferred one first: cpu, cuda, tensorrt, openvino, "
+        "directml, coreml or rocm, as installed (default: cuda where there is one, then cpu)",
+    )
+    parser.add_argument(
         "--filelist", type=cli.path, help="list of samples; labels are not needed (default: INFER.filelist)"
     )
     parser.add_argument(
@@ -130,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     from storage.files import writable_folder
 
     overrides = cli.overrides(args, (args.batch_size, "INFER.batch_size"), (args.filelist or None, "INFER.filelist"))
-    check_source(args.config, args.weights, args.exported, args.tensorrt, args.engine)
+    check_source(args.config, args.weights, args.exported, args.tensorrt, args.engine, args.providers)
     if args.exported:
         description = exports.describe(args.exported, overrides, args.model_name)
         model, config = description.model_class, description.config
@@ -148,7 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         lists.read_lines(config.INFER.filelist, "INFER.filelist")
     with locks.locked(args.save_dir, f"{model.name}_infer"):
         if args.exported:
-            network = exports.ExportedModel(args.exported, description, args.use_gpu, args.precision, args.tensorrt)
+            network = exports.ExportedModel(
+                args.exported, description, args.use_gpu, args.precision, args.tensorrt, args.providers
+            )
         else:
             engine = engine_for(args, [] if args.window_seconds else clips, config.INFER.views)
             network = LoadedModel(model, config, args.weights, args.use_gpu, engine, args.precision)

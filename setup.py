@@ -19,7 +19,8 @@ class EditableOnly(build_py):
 
 
 # paddle2onnx imports packaging and does not ask for it; of 2.1 it is known that it installs nothing while it converts.
-ONNX = ["paddle2onnx>=2.1,<2.2", "onnx>=1.16.1", "onnxruntime>=1.17", "packaging"]
+# onnxruntime's quantisation imports ml_dtypes and does not ask for it either.
+ONNX = ["paddle2onnx>=2.1,<2.2", "onnx>=1.16.1", "onnxruntime>=1.17", "packaging", "ml_dtypes"]
 
 ROOMS = [
     "datareader",

@@ -1,6 +1,6 @@
 """Classify clips or ready tensors with trained or exported weights, for infer.py and for other Python programs."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from typing import Any
 
@@ -100,7 +100,9 @@ def load_model(
     return LoadedModel(model_class, settings, weights, use_gpu, engine, precision)
 
 
-def check_source(config: Any, weights: Any, exported: Any, tensorrt: bool, engine: str) -> None:
+def check_source(
+    config: Any, weights: Any, exported: Any, tensorrt: bool, engine: str, providers: Sequence[str] = ()
+) -> None:
     """ConfigError where these arguments of Predictor do not go together."""
     if exported and (config or weights):
         raise ConfigError(f"'{exported}' is an exported model and brings its own; leave out '{config or weights}'")
@@ -108,6 +110,8 @@ def check_source(config: Any, weights: Any, exported: Any, tensorrt: bool, engin
         raise ConfigError(
             f"--engine '{engine}' is for weights; what runs '{exported}' was decided by the export; leave it out"
         )
+    if not exported and providers:
+        raise ConfigError("--providers is for exported ONNX models; write one with export.py --format=onnx")
     if not exported and tensorrt:
         raise ConfigError("--tensorrt is for exported models; write one with export.py and give --exported")
 

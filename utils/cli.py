@@ -47,6 +47,11 @@ def between(smallest: float, largest: float) -> Callable[[str], float]:
     return number
 
 
+def words(text: str) -> list[str]:
+    """The words between commas, in small letters."""
+    return [word.strip().lower() for word in text.split(",") if word.strip()]
+
+
 def path(text: str) -> str:
     """A path, with a `~` at its start replaced by the home folder; bash leaves it in `--flag=~/clips`."""
     return os.path.expanduser(text)

@@ -5,7 +5,7 @@ import logging
 import queue
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,17 @@ __all__ = ["Choice", "PaddleEngine", "Scores", "onnx_engine", "readable_by_paddl
 log = logging.getLogger("zoo")
 
 Scores = tuple[np.ndarray, np.ndarray]  # probabilities and logits, float32 [B, classes]
+
+# Short names of onnxruntime's execution providers; which of them are there depends on the package that is installed.
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+}
 
 GPU_MEMORY_MB = 256  # taken at the start; more as needed
 
@@ -146,8 +157,15 @@ def _create(config, program, called, choice):
         ) from error
 
 
-def onnx_engine(path: Path, use_gpu: bool | None) -> Callable[[dict[str, np.ndarray]], Scores]:
-    """feed -> (probabilities, logits) by onnxruntime. Raises ConfigError, WeightsError."""
+def onnx_engine(
+    path: Path, use_gpu: bool | None, providers: Sequence[str] = ()
+) -> Callable[[dict[str, np.ndarray]], Scores]:
+    """feed -> (probabilities, logits) by onnxruntime.
+
+    providers: keys of PROVIDERS, the preferred one first; default: the GPU if `use_gpu` and onnxruntime allow it,
+        then the CPU
+    Raises ConfigError, WeightsError.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -155,16 +173,33 @@ def onnx_engine(path: Path, use_gpu: bool | None) -> Callable[[dict[str, np.ndar
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = runtime.threads()
     options.log_severity_level = 3
-    cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    if use_gpu and not cuda:
-        log.warning("use_gpu True: this onnxruntime cannot use a GPU here; running on the CPU")
-    providers = ["CUDAExecutionProvider"] if cuda and use_gpu is not False else []
+    if providers:
+        chosen = _installed(providers, onnxruntime.get_available_providers())
+    else:
+        cuda = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
+        if use_gpu and not cuda:
+            log.warning("use_gpu True: this onnxruntime cannot use a GPU here; running on the CPU")
+        chosen = [PROVIDERS["cuda"]] if cuda and use_gpu is not False else []
     try:
         with readable_by_paddle(path.parent) as folder:
             name = str(folder / path.name)
-            session = onnxruntime.InferenceSession(name, options, providers=[*providers, "CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(name, options, providers=[*chosen, PROVIDERS["cpu"]])
     except Exception as error:  # its exceptions have nothing else in common
         raise WeightsError(
             f"'{path}' cannot be run by this onnxruntime: {' '.join(str(error).split())}; export the model again"
         ) from error
+    if providers:
+        log.info("onnxruntime runs the model on %s", ", ".join(session.get_providers()))
     return lambda feed: tuple(session.run(["probabilities", "logits"], feed))
+
+
+def _installed(names, available):
+    """onnxruntime's names of providers. Raises ConfigError for one that is unknown or not installed."""
+    here = [name for name, full in PROVIDERS.items() if full in available]
+    for name in names:
+        if name not in here:
+            raise ConfigError(
+                f"--providers '{name}': this onnxruntime has {', '.join(here)}; others come with its packages "
+                "onnxruntime-gpu, onnxruntime-openvino and onnxruntime-directml"
+            )
+    return [PROVIDERS[name] for name in names if name != "cpu"]

@@ -50,9 +50,9 @@ KNOWN = {
 }
 
 
-def require() -> None:
-    """ConfigError unless what the conversion needs is installed."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+def require(*more: str) -> None:
+    """ConfigError unless what the conversion needs is installed, and `more`."""
+    missing = [name for name in (*NEEDED, *more) if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"--format 'onnx' needs {', '.join(missing)}: pip install -e '.[onnx]'")
 

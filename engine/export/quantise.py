@@ -105,15 +105,15 @@ def _loader(config, most) -> Loader:
     return loader_for(reader(config, "infer", chosen), config.INFER)
 
 
-def _feeds(config, most) -> Iterator[dict[str, np.ndarray]]:
-    """The frames of each readable clip. Raises DataError if there is none."""
+def _feeds(config, most, level) -> Iterator[dict[str, np.ndarray]]:
+    """The frames of each readable clip; the others are logged at this level. Raises DataError if there is none."""
     with _loader(config, most) as loader:
         count = 0
         for batch in loader.epoch():
             count += 1
             yield batch.feed
         for reason in loader.bad.values():
-            log.warning("not calibrated or compared on: %s", reason)
+            log.log(level, "not calibrated or compared on: %s", reason)
         if not count:
             raise DataError(
                 f"no clip of '{config.INFER.filelist}' can be read: {'; '.join(list(loader.bad.values())[:3])}"
@@ -135,7 +135,7 @@ def _convert(plain, program, config):
         """What onnxruntime asks for the next input, None at the end."""
 
         def __init__(self):
-            self.feeds = _feeds(config, CALIBRATED)
+            self.feeds = _feeds(config, CALIBRATED, logging.DEBUG)
 
         def get_next(self):
             return next(self.feeds, None)
@@ -157,7 +157,7 @@ def _convert(plain, program, config):
 def _compare(whole, program, config):
     before, after = (onnx_engine(path, use_gpu=False) for path in (whole, program))
     same, feed = [], None
-    for feed in _feeds(config, COMPARED):
+    for feed in _feeds(config, COMPARED, logging.WARNING):
         same.append(before(feed)[1].argmax() == after(feed)[1].argmax())
     seconds = _seconds((before, after), feed)
     sizes = whole.stat().st_size, program.stat().st_size

@@ -1,5 +1,6 @@
 """Run exported models, without weights and config."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,7 @@ class ExportedModel:
     folder, description: where it is, and what `describe` returned of it
     precision: "auto" and "fp32", or "bf16" on a CPU that has it
     tensorrt: run by TensorRT, on a GPU
+    providers: of an ONNX model, what onnxruntime runs it on, such as ["openvino"]; see engines.PROVIDERS
     Raises ConfigError, WeightsError.
     """
 
@@ -68,6 +70,7 @@ class ExportedModel:
         use_gpu: bool | None = None,
         precision: str = "auto",
         tensorrt: bool = False,
+        providers: Sequence[str] = (),
     ):
         self.sidecar, model_class, self.config = description
         self.model, self.names, self.folder = model_class(self.config, "infer"), self.sidecar.class_names, Path(folder)
@@ -77,8 +80,10 @@ class ExportedModel:
                 raise ConfigError(
                     f"'{folder}' is an ONNX model; --precision and --tensorrt are for those of --format=paddle"
                 )
-            self._scores = onnx_engine(self.folder / self.sidecar.program, use_gpu)
+            self._scores = onnx_engine(self.folder / self.sidecar.program, use_gpu, providers)
         else:
+            if providers:
+                raise ConfigError(f"--providers is for ONNX models; '{folder}' is of --format=paddle: leave it out")
             choice = Choice(choose_gpu(use_gpu), self.model.onednn, precision, tensorrt)
             called = f"'{self.folder / self.sidecar.program}', written by Paddle {self.sidecar.paddle},"
             program, parameters = self.folder / self.sidecar.program, self.folder / sidecar.PARAMETERS

@@ -65,10 +65,10 @@ def export(
         return difference
     folder = Path(folder).resolve()  # of a link, what it points to
     _check_target(folder)
-    if form == "onnx":
-        to_onnx.require()
     if int8:
         _check_quantisation(trained.model, form, interface)
+    if form == "onnx":
+        to_onnx.require(*(["ml_dtypes"] if int8 else []))
     if clips and interface == "float":
         raise ConfigError("--video_path is for --interface=uint8: clips are read as uint8")
     feeds = _read(trained, clips) if clips else random_feeds(trained.model, interface == "uint8")
