@@ -3,9 +3,13 @@
     python dataset/make_lists.py my_clips --val 0.2
     python train.py --model_name=TSN --config=my_clips/clips.yaml
 
+    python dataset/make_lists.py my_clips --model STNET
+    python train.py --config=my_clips/clips.yaml --pretrain=none
+
 Opens every clip, splits each class, and writes train.list, val.list, classes.txt and clips.yaml (a config that points
-at them) into --out, by default the folder itself. What cannot be read is left out and named. Exit status 1 says there
-was some.
+at them) into --out, by default the folder itself. Without --model, clips.yaml is for pretrained weights of any model
+on clips; with it, for training that model from scratch, as configs/small/ does. What cannot be read is left out and
+named. Exit status 1 says there was some.
 """
 
 import os
@@ -15,11 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import yaml
 from tqdm import tqdm
 
 from datareader import lists
 from datareader.clips import video
+from dataset import recipe
 from storage import addresses
 from storage.files import replacing, writable_folder
 from utils import cli
@@ -97,10 +101,15 @@ def split(
 
 
 def write(
-    out: Path, classes: dict[str, list[Path]], train: list[tuple[Path, int]], valid: list[tuple[Path, int]]
+    out: Path,
+    classes: dict[str, list[Path]],
+    train: list[tuple[Path, int]],
+    valid: list[tuple[Path, int]],
+    model: str | None = None,
 ) -> None:
-    """The three text files and the config, whose paths are absolute, so that it serves from any folder."""
+    """The three text files and the config. Raises ConfigError for a `model` without a recipe for few clips."""
     out = Path(out).absolute()
+    config = recipe.text(out, list(classes), len(train), model)
     names = {
         "train.list": _lines(out, train),
         "val.list": _lines(out, valid),
@@ -109,19 +118,8 @@ def write(
     for name, lines in names.items():
         with replacing(out / name) as path:
             path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    filelists = {
-        mode: {"filelist": str(out / ("train.list" if mode == "TRAIN" else "val.list"))}
-        for mode in ("TRAIN", "VALID", "TEST")
-    }
-    # The recipes are for thousands of clips on many devices; this suits tens of clips and a pretrained backbone.
-    filelists["TRAIN"] |= {"epoch": 20, "batch_size": min(8, len(train)), "learning_rate": 0.001}
-    filelists["VALID"] |= {"batch_size": 8}
-    tree = {
-        "MODEL": {"num_classes": len(classes), "class_names": str(out / "classes.txt"), "format": "mp4"},
-        **filelists,
-    }
     with replacing(out / "clips.yaml") as path:
-        path.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        path.write_text(config, encoding="utf-8")
 
 
 def _lines(out, samples):
@@ -145,10 +143,11 @@ def summary(
 
 
 def make(
-    folder: str | Path, share: float = 0.2, out: str | Path | None = None, seed: int = 0
+    folder: str | Path, share: float = 0.2, out: str | Path | None = None, seed: int = 0, model: str | None = None
 ) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]], dict[Path, str]]:
     """Scan, check, split, write. Returns (training samples, validation samples, {unreadable path: reason}).
 
+    model: name of the model that is to be trained from scratch, or None for pretrained weights
     Raises ZooError.
     """
     if not 0 < share < 1:
@@ -164,7 +163,7 @@ def make(
     except DataError as error:
         reasons = "".join(f"; '{path}': {reason}" for path, reason in list(bad.items())[:3])
         raise DataError(f"{error}{reasons}") from error
-    write(out, classes, train, valid)
+    write(out, classes, train, valid, model)
     print(summary(classes, train, valid, bad))
     return train, valid, bad
 
@@ -177,8 +176,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=cli.given, help="folder of what is written (default: DIR)")
     parser.add_argument("--seed", type=cli.at_least(0), default=0, help="of the split (default: 0)")
+    parser.add_argument("--model", help="TSN, STNET or TPN: clips.yaml trains it from scratch, as configs/small/ does")
     args = parser.parse_args(argv)
-    _, _, bad = make(args.dir, args.val, args.out, args.seed)
+    _, _, bad = make(args.dir, args.val, args.out, args.seed, args.model)
     return 1 if bad else 0
 
 

@@ -144,7 +144,7 @@ class ClipModel(Model):
 
     def tuning(self) -> Tuning:
         train = self.config.TRAIN
-        return Tuning(tuple(train.freeze), train.lr_multipliers, train.freeze_bn, self.in_backbone, train.zero_init)
+        return Tuning(tuple(train.freeze), train.lr_multipliers, train.freeze_bn, self.in_backbone)
 
     @property
     def pretrained(self) -> str:

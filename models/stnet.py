@@ -60,7 +60,7 @@ def temporal_block(x: Tensor, segments: int, conv: str, norm: str, training: boo
     video = paddle.reshape(x, [-1, segments, channels, height, width])
     video = paddle.transpose(video, [0, 2, 1, 3, 4])  # [B, C, T, H, W]
     y = F.relu(biased_conv(video, conv, channels, kernel=(3, 1, 1)))
-    video = video + counted_batch_norm(y, norm, training, ends_branch=True)
+    video = video + counted_batch_norm(y, norm, training)
     video = paddle.transpose(video, [0, 2, 1, 3, 4])  # [B, T, C, H, W]
     return paddle.reshape(video, [-1, channels, height, width])
 

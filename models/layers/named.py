@@ -57,27 +57,15 @@ def conv_norm(
     stride: int = 1,
     groups: int = 1,
     init: Initializer | None = None,
-    ends_branch: bool = False,
 ) -> Tensor:
     """Convolution without bias, weight `<name>_weights` (MSRA-normal or `init`); then batch norm `<norm>_scale`, ...
 
-    `ends_branch`: a shortcut is added to its result; see `branch_scale`.
     Where batch norms are folded, it is a convolution with the bias `<norm>_offset` alone.
     """
     weight = parameter(f"{name}_weights", [channels, x.shape[1] // groups, *kernel], init or KaimingNormal())
     bias = folded_bias(f"{name}_weights", channels, *named_norm(norm))
     y = convolve(x, weight, bias, stride, groups)
-    if bias is not None:
-        return y
-    return batch_norm(y, *named_norm(norm), training=training, first_scale=branch_scale(ends_branch))
-
-
-def branch_scale(ends_branch: bool) -> float:
-    """The first scale of a batch norm: zero at the end of a residual branch where `Tuning.zero_init` says so, else 1.
-
-    A block is then the identity at first (Goyal et al., arXiv 1706.02677, section 5.1).
-    """
-    return 0.0 if ends_branch and options.current().tuning.zero_init else 1.0
+    return y if bias is not None else batch_norm(y, *named_norm(norm), training=training)
 
 
 def named_norm(norm: str) -> list[str]:
@@ -97,14 +85,7 @@ def folded_bias(
 
 
 def batch_norm(
-    x: Tensor,
-    scale: str | None,
-    offset: str,
-    mean: str,
-    variance: str,
-    training: bool,
-    epsilon: float = EPSILON,
-    first_scale: float = 1.0,
+    x: Tensor, scale: str | None, offset: str, mean: str, variance: str, training: bool, epsilon: float = EPSILON
 ) -> Tensor:
     """Batch normalisation over axis 1 from parameter names; the running statistics are parameters too.
 
@@ -120,7 +101,7 @@ def batch_norm(
             x,
             running_mean=parameter(mean, size, Constant(0.0), trainable=False),
             running_var=parameter(variance, size, Constant(1.0), trainable=False),
-            weight=parameter(scale, size, Constant(first_scale)) if scale else paddle.ones(size, x.dtype),
+            weight=parameter(scale, size, Constant(1.0)) if scale else paddle.ones(size, x.dtype),
             bias=parameter(offset, size, Constant(0.0)),
             training=training,
             momentum=MOMENTUM,
@@ -128,10 +109,9 @@ def batch_norm(
         )
 
 
-def counted_batch_norm(x: Tensor, name: str, training: bool, ends_branch: bool = False) -> Tensor:
+def counted_batch_norm(x: Tensor, name: str, training: bool) -> Tensor:
     """Batch norm whose parameters are `<name>.w_0`, `.b_0`, `.w_1`, `.w_2` (layers the old zoo left to a counter)."""
-    names = (f"{name}.{part}" for part in OLD_ZOO)
-    return batch_norm(x, *names, training=training, first_scale=branch_scale(ends_branch))
+    return batch_norm(x, *(f"{name}.{part}" for part in OLD_ZOO), training=training)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

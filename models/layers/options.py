@@ -26,14 +26,13 @@ class Tuning:
     """Which parameters are trained, how fast, and which batch norms keep their running statistics.
 
     `freeze` and the keys of `multipliers` are prefixes of parameter names, or "backbone"; `in_backbone`
-    says which names that covers. `zero_init`: the last batch norm of each residual branch starts at zero.
+    says which names that covers.
     """
 
     freeze: tuple[str, ...] = ()
     multipliers: dict[str, float] = field(default_factory=dict)
     freeze_bn: bool = False
     in_backbone: Callable[[str], bool] = _nothing
-    zero_init: bool = False
 
     def rate(self, name: str) -> float:
         """Factor on the learning rate of parameter `name`: 0 if frozen, else that of the longest prefix, else 1."""

@@ -77,21 +77,18 @@ def block(
     Three: to `width`, `width` (carries the stride) and 4 x `width` channels. Two: both to `width`, the first strided.
     """
 
-    def unit(
-        x: Tensor, branch: str, channels: int, kernel: Sequence[int], stride: int = 1, ends_branch: bool = False
-    ) -> Tensor:
-        conv, norm = f"res{name}_branch{branch}", f"bn{name}_branch{branch}"
-        return conv_norm(x, conv, norm, channels, kernel, training, stride, ends_branch=ends_branch)
+    def unit(x: Tensor, branch: str, channels: int, kernel: Sequence[int], stride: int = 1) -> Tensor:
+        return conv_norm(x, f"res{name}_branch{branch}", f"bn{name}_branch{branch}", channels, kernel, training, stride)
 
     if len(kernels) == 2:
         channels, last = width, (1, 1)
         y = F.relu(unit(x, "2a", width, kernels[0], stride))
-        y = unit(y, "2b", width, kernels[1], ends_branch=True)
+        y = unit(y, "2b", width, kernels[1])
     else:
         channels, last = 4 * width, kernels[2]
         y = F.relu(unit(x, "2a", width, kernels[0]))
         y = F.relu(unit(y, "2b", width, kernels[1], stride))
-        y = unit(y, "2c", channels, last, ends_branch=True)
+        y = unit(y, "2c", channels, last)
     if stride > 1 or x.shape[1] != channels:
         x = unit(x, "1", channels, last, stride)
     return F.relu(x + y)

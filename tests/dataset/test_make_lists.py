@@ -9,8 +9,10 @@ import yaml
 
 from datareader import lists
 from datareader.names import read_names
-from dataset import make_lists
+from dataset import make_lists, recipe
+from engine.configuration import configure
 from support.clips import write_clip
+from support.goldens import ROOT
 from utils import cli
 
 
@@ -49,7 +51,36 @@ def test_lists_config_and_summary(folder, capsys):
         seen += [item.path for item in items]
     assert len(set(seen)) == 10 and "\n/" not in (folder / "train.list").read_text(encoding="utf-8")
     config = yaml.safe_load((folder / "clips.yaml").read_text(encoding="utf-8"))
-    assert config["MODEL"]["num_classes"] == 3 and config["TRAIN"]["batch_size"] == 6
+    assert config["MODEL"] == {"num_classes": 3, "class_names": str(folder / "classes.txt"), "format": "mp4"}
+    assert (config["TRAIN"]["batch_size"], config["TRAIN"]["epoch"]) == (1, 33)  # 200 steps
+
+
+def test_a_model_from_scratch_starts_from_its_recipe_for_few_clips(folder, capsys):
+    assert run(capsys, folder, "--model", "stnet")[0] == 0
+    name, config = configure(None, folder / "clips.yaml")
+    small = yaml.safe_load((ROOT / "configs" / "small" / "stnet.yaml").read_text(encoding="utf-8"))
+    assert name.name == "STNET" and config.MODEL.num_layers == small["MODEL"]["num_layers"] == 18
+    assert config.TRAIN.precise_bn == small["TRAIN"]["precise_bn"] and config.TRAIN.epoch == 29  # 200 steps of 1
+    assert "For 7 training clips and training STNET from scratch" in (folder / "clips.yaml").read_text()
+    for name in ("NEXTVLAD", "I3D"):
+        code, output = run(capsys, folder, "--model", name)
+        assert code == 2 and f"'{name}' has no recipe for few clips; give STNET, TPN or TSN" in output
+
+
+def test_steps_and_rate_follow_from_the_number_of_clips():
+    assert recipe.steps_for(84, 0.01) == (8, 19, 0.01)  # 19 epochs of 10 steps
+    assert recipe.steps_for(16, 0.01) == (4, 50, 0.005)
+    assert recipe.steps_for(8, 0.01) == (2, 50, 0.0025)
+    assert recipe.steps_for(4000, 0.01) == (8, 5, 0.01)
+
+
+def test_mirrored_classes_are_asked_about(tmp_path):
+    sided = recipe.text(tmp_path, ["turn left", "Wave", "turn right", "bright"], 84)
+    assert "a mirrored clip of 'turn left', 'turn right' still one of its class?" in sided
+    asked = yaml.safe_load(sided.replace("  # flip:", "  flip:"))
+    assert asked["TRAIN"]["flip"] == {"turn left": "turn right"} and "flip" not in yaml.safe_load(sided)["TRAIN"]
+    assert "# flip: false" in recipe.text(tmp_path, ["go left", "stop"], 84)
+    assert "flip" not in recipe.text(tmp_path, ["bright", "dark"], 84)
 
 
 def test_the_split_is_the_seeds(folder, tmp_path, capsys):

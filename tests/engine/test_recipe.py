@@ -105,17 +105,3 @@ def test_precise_statistics_are_those_of_the_batches_and_leave_the_weights(tmp_p
     x = paddle.nn.functional.conv2d(paddle.to_tensor(image), weight, stride=2, padding=1).numpy()
     np.testing.assert_allclose(values["bn_conv1_mean"], x.mean(axis=(0, 2, 3)), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(values["bn_conv1_variance"], x.var(axis=(0, 2, 3)), rtol=1e-4)
-
-
-@pytest.mark.parametrize("zero_init", [False, True])
-def test_residual_branches_may_start_at_zero(zero_init):
-    """Of eight basic blocks the second batch norm, and of two temporal blocks the only one."""
-    config = find("STNET").config_class(
-        MODEL={"num_classes": 2, "num_layers": 18, "seg_num": 2}, TRAIN={"target_size": 32, "zero_init": zero_init}
-    )
-    graph, device = Graph(find("STNET")(config, "train"), training=True), Device()
-    device.initialise(graph, seed=1)
-    scales = {name for name in graph.parameters if name.endswith("_scale") or "norm" in name and name.endswith("w_0")}
-    zero = {name for name, value in device.get(scales).items() if not value.any()}
-    branches = {f"bn{stage}{block}_branch2b_scale" for stage in (2, 3, 4, 5) for block in "ab"}
-    assert zero == (branches | {"batch_norm_10.w_0", "batch_norm_16.w_0"} if zero_init else set())

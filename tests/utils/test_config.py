@@ -93,6 +93,13 @@ def test_shipped_recipe_lists_and_comments_every_key(model):
     assert all("#" in line for line in text.splitlines() if line.startswith("  "))
 
 
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_small_recipes_hold_what_differs(path):
+    model, config = configure(None, path)
+    assert path.stem == model.slug and config.TRAIN.batch_size <= 64
+    assert set(yaml.safe_load(path.read_text(encoding="utf-8"))["MODEL"]) < set(type(config.MODEL).model_fields)
+
+
 def test_a_key_that_stands_twice_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="'MODEL' stands there twice"):
         configure("TSN", write(tmp_path, "MODEL: {num_classes: 2}\nMODEL: {num_classes: 3}\n"))

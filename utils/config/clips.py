@@ -69,7 +69,6 @@ class ClipTrainSection(ClipReadSection, TrainSection):
     )
     warmup_epochs: float = Field(0.0, ge=0, description="epochs in which the rate rises from near zero, in a line")
     clip_norm: float = Field(0.0, ge=0, description="bound of the gradients' global norm, before L2 is added; 0: none")
-    zero_init: bool = Field(False, description="the last batch norm of each residual branch starts at zero, not at one")
     precise_bn: int = Field(
         0,
         ge=0,
