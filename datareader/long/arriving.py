@@ -76,6 +76,6 @@ def _micro(time: float) -> int:
 
 def _checked(frame: np.ndarray) -> np.ndarray:
     if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
-        return frame
+        return np.ascontiguousarray(frame)
     found = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
     raise DataError(f"a frame is '{found}'; expected RGB, a numpy array uint8 [height, width, 3]")

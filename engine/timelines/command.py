@@ -76,7 +76,8 @@ def run(args: argparse.Namespace, predictor: Any, clips: Sequence[str]) -> int:
     if len(videos) > FEW:
         log.info("written: for each video its files in '%s', and", args.save_dir)
         paths = paths[-2:]
-    log.info("written: %s", ", ".join(map(str, paths)))
+    if paths:
+        log.info("written: %s", ", ".join(map(str, paths)))
     return 1 if failed else 0
 
 

@@ -18,7 +18,7 @@ from engine import views
 from metrics.timeline import Window
 from utils.errors import ConfigError, VideoError
 
-__all__ = ["Frames", "lengths", "stream"]
+__all__ = ["Frames", "lengths", "sampler", "stream"]
 
 Frames = Iterable[tuple[float, np.ndarray]]  # (timestamp in seconds, RGB uint8 [H, W, 3])
 
@@ -59,16 +59,16 @@ def stream(
     """
     dataset = READERS["clips"](network.config, "infer", [])
     if not isinstance(source, str | os.PathLike):
-        return _scored(network, dataset, caller_windows(source, length, step, _sampler(dataset)), 1)
+        return _scored(network, dataset, caller_windows(source, length, step, sampler(dataset)), 1)
     if lists.is_pickle(str(source), "mp4"):
         raise VideoError(source, "a pickle of frames does not tell their times; give the video")
     batch = max(1, dataset.section.batch_size // dataset.views)
-    clips = file_windows(source, length, step, _sampler(dataset), dataset.limits, first)
+    clips = file_windows(source, length, step, sampler(dataset), dataset.limits, first)
     room = (dataset.section.buffer_mb << 20) // dataset.buffer(1).nbytes
     return _scored(network, dataset, ahead(clips, max(1, min(2 * batch, room))), batch)
 
 
-def _sampler(dataset: ClipDataset) -> Sampler:
+def sampler(dataset: ClipDataset) -> Sampler:
     """How the dataset's model looks at a clip; frames of each size have their own geometry."""
     crops = {}
 

@@ -125,6 +125,9 @@ def test_a_timeline(predictor, clips):
     again = predictor.timeline(((i / rate, frame) for i, frame in enumerate(frames)), window=0.2, stride=0.1)
     np.testing.assert_allclose(found.scores, again.scores, atol=1e-6)
     assert [(s.start, s.name) for s in found.segments] == [(s.start, s.name) for s in again.segments]
+    (whole,) = predictor.stream(clips / "0.mp4", window=60)
+    clip = predictor.predict(clips / "0.mp4", topk=6)[0]
+    np.testing.assert_allclose(whole.probabilities[clip["indices"]], clip["probabilities"], atol=1e-6)
     with pytest.raises(zoo.ConfigError, match="^stride '2' is longer than window '1'"):
         predictor.timeline(clips / "0.mp4", window=1, stride=2)
     with pytest.raises(zoo.ConfigError, match="^window 'auto' is the mean length"):
