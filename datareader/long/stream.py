@@ -28,7 +28,7 @@ from datareader.long.windows import MICRO, Planner, Span
 from datareader.stopping import check_stopped
 from utils.errors import DataError, VideoError
 
-__all__ = ["file_windows"]
+__all__ = ["TIMELESS", "file_windows"]
 
 PROBED = 240  # packets that are looked at before the first one is decoded
 REORDERED = 17  # packets: no codec here lets more than 16 frames overtake another

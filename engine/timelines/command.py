@@ -70,6 +70,9 @@ def run(args: argparse.Namespace, predictor: Any, clips: Sequence[str]) -> int:
         except (DataError, RemoteError) as error:
             log.error("not classified: %s", error)
             failed += 1
+        except ConfigError as error:  # the drawn video cannot be written: others may be
+            log.error("%s: not finished: %s", item.name, error)
+            failed += 1
     if videos:
         paths += files.write_all(args.save_dir, predictor.model.name, videos)
     log.info("[INFER] timelines finished. classified %d of %d", len(found.items) - failed, len(found.items))

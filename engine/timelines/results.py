@@ -22,6 +22,7 @@ __all__ = ["drawn_files", "text", "with_bar", "write"]
 
 SHOWN = 40  # segments of a video on the screen
 BAR = "{desc}: {percentage:3.0f} %|{bar}| {n:.0f} of {total:.0f} s of video{postfix}, {remaining} left"
+ENDLESS = "{desc}: {n:.0f} s of video{postfix}"
 
 
 def text(video: files.Video) -> str:
@@ -45,8 +46,10 @@ def drawn_files(draw: str | None, videos: dict[str, lists.Item]) -> dict[str, Pa
     """{name of a video: the file that --draw makes of it}. Raises ConfigError."""
     if not draw:
         return {}
-    found = {name: Path(draw) / f"{name}_drawn.mp4" for name in videos}
-    if Path(draw).suffix.lower() in drawn.ENDINGS:
+    found, ending = {name: Path(draw) / f"{name}_drawn.mp4" for name in videos}, Path(draw).suffix.lower()
+    if ending in lists.CLIPS and ending not in drawn.ENDINGS:
+        raise ConfigError(f"--draw '{draw}' ends with '{ending}'; expected {', '.join(drawn.ENDINGS)}, or a folder")
+    if ending in drawn.ENDINGS:
         if len(videos) > 1:
             raise ConfigError(f"--draw '{draw}' is one file for {len(videos)} videos; give a folder")
         found = dict.fromkeys(videos, Path(draw))
@@ -86,7 +89,7 @@ def _mover(bar: tqdm):
     """A function that moves a bar to a place in the video."""
 
     def move(seconds: float) -> None:
-        bar.update(max(0.0, min(seconds, bar.total) - bar.n))
+        bar.update(max(0.0, min(seconds, bar.total or seconds) - bar.n))
 
     return move
 
@@ -94,11 +97,11 @@ def _mover(bar: tqdm):
 def with_bar(windows: Iterable[Window], name: str, seconds: float, start: float) -> Iterator[Window]:
     """The windows, with a bar that shows the place in a video of about so many seconds, the speed and the time left."""
     began = time.monotonic()
-    with tqdm(total=seconds or None, initial=start, desc=name, bar_format=BAR, disable=None, leave=False) as bar:
+    shown = {"total": seconds, "bar_format": BAR} if seconds else {"bar_format": ENDLESS}
+    with tqdm(initial=start, desc=name, disable=None, leave=False, **shown) as bar:
         move = _mover(bar)
         for window in windows:
             yield window
             speed = (window.end - start) / max(time.monotonic() - began, 1e-6)
             bar.set_postfix_str(f"{speed:.1f} times real time", refresh=False)
-            if bar.total:
-                move(window.end)
+            move(window.end)

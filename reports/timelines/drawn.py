@@ -4,8 +4,9 @@
 Only the box changes colours: frames that are yuv420p already go to the encoder as they were decoded.
 """
 
+import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 from datareader.clips.container import OpenedClip, open_clip
 from datareader.clips.limits import Limits
 from datareader.clips.video import quarter_turns
+from datareader.long.stream import TIMELESS
 from datareader.long.windows import MICRO
 from metrics.timeline import Segment, Timeline, cells
 from reports.plots import labels
@@ -33,33 +35,45 @@ OPTIONS = {"crf": "20", "preset": "veryfast"}
 def draw(
     source: str | Path, target: Path, timeline: Timeline, limits: Limits, seen: Callable[[float], object] | None = None
 ) -> Path:
-    """Write `source` with its timeline drawn in to `target`; returns that. Frames, their times and sound are kept.
+    """Write `source` with its timeline drawn in to `target`, which ends with one of ENDINGS; returns that.
+
+    Frames, their times and sound are kept.
 
     seen: called with the time of each frame in seconds
     Raises ConfigError where the target cannot be written, VideoError.
     """
-    if target.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"--draw '{target}' ends with '{target.suffix}'; expected {', '.join(ENDINGS)}")
-    try:
-        with open_clip(source, limits) as clip, replacing(target) as beside, av.open(str(beside), "w") as output:
-            _Drawing(clip, output, timeline).run(seen)
-    except OSError as error:
-        raise ConfigError(f"--draw '{target}' cannot be written ({error.strerror or error})") from error
+    with _written(target) as output, open_clip(source, limits) as clip:
+        _Drawing(clip, output, timeline, target).run(seen)
     return target
+
+
+@contextlib.contextmanager
+def _written(target: Path) -> Iterator[av.container.OutputContainer]:
+    """A container whose file takes the name `target` when it is whole. Raises ConfigError."""
+    try:
+        with replacing(target) as beside, contextlib.ExitStack() as opened:
+            output = opened.enter_context(av.open(str(beside), "w"))
+            yield output
+    except OSError as error:  # FFmpeg's errors of files are OSErrors too
+        raise _unwritable(target, error) from error
+
+
+def _unwritable(target: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"--draw '{target}' cannot be written ({getattr(error, 'strerror', None) or error})")
 
 
 class _Drawing:
     """One video on its way from `clip` to `output`."""
 
-    def __init__(self, clip: OpenedClip, output: av.container.OutputContainer, timeline: Timeline):
-        self.clip, self.output = clip, output
+    def __init__(self, clip: OpenedClip, output: av.container.OutputContainer, timeline: Timeline, target: Path):
+        self.clip, self.output, self.target = clip, output, target
         self.moments, self.box = _moments(timeline), None
         video = clip.stream
         self.start = video.container.start_time or 0
         self.rate = video.average_rate or video.guessed_rate or Fraction(25)
-        self.counted = video.container.format.name == "avi"  # holds no timestamps, and FFmpeg's guesses do not ascend
-        self.base = 1 / self.rate if self.counted else video.time_base
-        self.offset = 0 if self.counted else round(Fraction(self.start, MICRO) / self.base)
+        self.base = video.time_base
+        self.offset = round(Fraction(self.start, MICRO) / self.base)
+        self.counted = False  # whether frames tell no times, and are counted
         self.stream = None
         self.count, self.waiting = 0, []
         self.sound = {each.index: output.add_stream_from_template(each) for each in video.container.streams.audio}
@@ -79,7 +93,7 @@ class _Drawing:
         if self.stream is None:
             raise VideoError(self.clip.path, "no frame of it can be decoded")
         self._copy_sound()
-        self.output.mux(self.stream.encode(None))
+        self._mux(self.stream.encode(None))
 
     def _decoded(self, packet: av.Packet) -> list[av.VideoFrame]:
         last = not packet.size and packet.dts is None  # other packets without bytes mean a frame that is shown again
@@ -98,8 +112,15 @@ class _Drawing:
             shift = round(Fraction(self.start, MICRO) / packet.time_base)
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
             packet.stream = self.sound[packet.stream.index]
-            self.output.mux(packet)
+            self._mux([packet])
         self.waiting.clear()
+
+    def _mux(self, packets: Sequence[av.Packet]) -> None:
+        """Write packets; what goes wrong is the target's fault, not the video's."""
+        try:
+            self.output.mux(packets)
+        except av.FFmpegError as error:
+            raise _unwritable(self.target, error) from error
 
     def _encode(self, frame: av.VideoFrame) -> int:
         """Draw into a frame and encode it; returns its time in units of `base`."""
@@ -114,21 +135,31 @@ class _Drawing:
             _mix(planes, drawn)
         new = _frame(planes)
         new.pts, new.time_base = pts, self.base
-        if frame.duration:
+        if frame.duration and not self.counted:
             new.duration = frame.duration
-        self.output.mux(self.stream.encode(new))
+        self._mux(self.stream.encode(new))
         return pts
 
     def _open(self, width: int, height: int, frame: av.VideoFrame) -> None:
         """The stream that frames go to, with the colours of the source."""
         self.stream = self.output.add_stream("libx264", rate=self.rate, options=OPTIONS)
         self.stream.width, self.stream.height, self.stream.pix_fmt = width, height, "yuv420p"
+        if self.clip.stream.container.format.name in TIMELESS or frame.pts is None:
+            self.counted, self.base = True, 1 / self.rate
         encoder, decoder = self.stream.codec_context, self.clip.stream.codec_context
         encoder.time_base = self.base
         encoder.colorspace, encoder.color_primaries = decoder.colorspace, decoder.color_primaries
         encoder.color_trc = decoder.color_trc
         if frame.format.name == "yuv420p":
             encoder.color_range = decoder.color_range
+        try:
+            self.output.start_encoding()
+        except (av.FFmpegError, ValueError) as error:
+            kinds = ", ".join(sound.codec_context.name for sound in self.clip.stream.container.streams.audio)
+            raise ConfigError(
+                f"--draw '{self.target}' cannot be written: {self.target.suffix} seems not to take sound of the kind "
+                f"'{kinds}' ({getattr(error, 'strerror', error)}); let the name end with .mkv"
+            ) from error
 
     def _box(self, time: float, width: int, height: int) -> Box:
         """The box of a moment; it is drawn once for all frames that show it."""

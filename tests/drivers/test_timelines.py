@@ -176,6 +176,7 @@ def test_a_timeline_is_scored(result, tmp_path, capsys):
         (["--stride_seconds=1"], "--stride_seconds '1.0' is for long videos; give --window_seconds too"),
         (["--window_seconds=1", "--stride_seconds=2"], "--stride_seconds '2' is longer than --window_seconds '1'"),
         (["--window_seconds=1", "--smooth_windows=2"], "is even; a median needs an odd number"),
+        (["--window_seconds=1", "--draw=out.avi"], "--draw 'out.avi' ends with '.avi'; expected .mp4, .mov, .mkv"),
         (["--window_seconds=-1"], "'-1' is not a number from 0.01 to 86400"),
     ],
 )
