@@ -1,7 +1,7 @@
 """What pages cost: a test with and without one, and the report of 20,000 clips of 400 classes.
 
-    OMP_NUM_THREADS=2 python benchmarks/reports.py --filelist=val.list --weights=checkpoints/TSN_best --rounds 4
-    python benchmarks/reports.py --large
+    OMP_NUM_THREADS=2 python benchmarks/pages.py --filelist=val.list --weights=checkpoints/TSN_best --rounds 4
+    python benchmarks/pages.py --large
 
 The first runs test.py with and without --no_report in turns, as processes of their own, and prints the median of each
 and the median of the differences within a round. The second makes scores up.
