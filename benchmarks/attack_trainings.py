@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from support.goldens import ROOT
 from utils.errors import ZooError
 
 HANG_SECONDS = 20.0
+STEP_SECONDS = 0.02  # of processor time that count as progress
+MOST_SECONDS = 60.0  # of processor time that a program may take
 START_SECONDS = 60.0  # for importing Paddle, on a busy machine
 ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
 
@@ -35,20 +38,48 @@ def run(program: list, before: Sequence = ()) -> tuple[str, str]:
 
     "refused" (status 1 or 2), "read" (status 0), "hang", "signal" or "traceback"
     """
-    command = [*before, *drivers.command(*program)]
-    try:
-        done = subprocess.run(
-            command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=START_SECONDS + HANG_SECONDS
+    with tempfile.TemporaryFile("w+", errors="replace") as printed:
+        child = subprocess.Popen(
+            [*before, *drivers.command(*program)], env=ENVIRONMENT, cwd=ROOT, stdout=printed, stderr=printed
         )
-    except subprocess.TimeoutExpired:
-        return "hang", ""
-    output = done.stderr + done.stdout
-    if done.returncode < 0 or done.returncode > 130:
+        hung = _hangs(child)
+        printed.seek(0)
+        output = printed.read()
+    if hung:
+        return "hang", output
+    if child.returncode < 0 or child.returncode > 130:
         return "signal", output
     if "Traceback" in output:
-        print(f"{program[0]}: {done.stderr[-2000:]}", flush=True)
+        print(f"{program[0]}: {output[-2000:]}", flush=True)
         return "traceback", output
-    return "refused" if done.returncode else "read", output
+    return "refused" if child.returncode else "read", output
+
+
+def _hangs(child: subprocess.Popen) -> bool:
+    """Wait for a process; end it, and return True, if it makes no progress.
+
+    That is: no processor time within HANG_SECONDS, or more than MOST_SECONDS of it in all. The clock would call a
+    program hung that a busy machine does not let run.
+    """
+    used, since = 0.0, time.monotonic()
+    while child.poll() is None:
+        time.sleep(0.2)
+        now = _processor_seconds(child.pid)
+        if now >= used + STEP_SECONDS:
+            used, since = now, time.monotonic()
+        if used > MOST_SECONDS or time.monotonic() > since + HANG_SECONDS:
+            child.kill()
+            child.wait()
+            return True
+    return False
+
+
+def _processor_seconds(pid):
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has just ended, or this is not Linux
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def words(folder: Path, name: str, *more: str) -> list[str]:
