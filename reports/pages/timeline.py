@@ -77,19 +77,19 @@ def _row(segment: Segment) -> dict:
 
 
 def _lanes(timeline: Timeline) -> dict:
-    """A lane for each class with segments, most seconds first, and the marks below them."""
+    """A lane for each of the main classes with segments, and the marks below them."""
     seconds = timeline.windows[-1].end
-    lanes = {index: [] for index in main_classes(timeline, len(timeline.names))}
+    lanes = {index: [] for index in main_classes(timeline, LANES)}
     for segment in timeline.segments:
-        if segment.index is not None:
+        if segment.index in lanes:
             lanes[segment.index].append(_block(segment, seconds))
     used = [{"name": timeline.names[index], "blocks": blocks} for index, blocks in lanes.items() if blocks]
     step = next((step for step in TICKS if seconds / step <= 10), TICKS[-1])
     marks = [step * number for number in range(int(seconds / step) + 1)]
     ticks = [{"left": f"{100 * mark / seconds:.3f}", "text": _mark(mark)} for mark in marks]
     return {
-        "rows": used[:LANES],
-        "hidden_classes": max(0, len(used) - LANES),
+        "rows": used,
+        "hidden_classes": len({segment.index for segment in timeline.segments} - {None, *lanes}),
         "ticks": ticks,
         "seconds": f"{seconds:.3f}",
     }

@@ -16,13 +16,15 @@ COLUMNS = 2000  # cells that are drawn one by one; more are averaged
 
 
 def main_classes(timeline: Timeline, most: int = ROWS) -> list[int]:
-    """The classes of the segments, most seconds first, then those of the highest scores."""
+    """The `most` classes whose segments last longest, then those of the highest scores; by first appearance."""
     seconds = np.zeros(len(timeline.names))
-    for segment in timeline.segments:
+    first = np.full(len(timeline.names), np.inf)
+    for segment in reversed(timeline.segments):
         if segment.index is not None:
             seconds[segment.index] += segment.end - segment.start
-    order = np.lexsort((-timeline.scores.max(axis=0), -seconds))
-    return order[:most].tolist()
+            first[segment.index] = segment.start
+    chosen = np.lexsort((-timeline.scores.max(axis=0), -seconds))[:most]
+    return chosen[np.argsort(first[chosen], kind="stable")].tolist()
 
 
 def picture(timeline: Timeline) -> bytes:
