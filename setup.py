@@ -22,6 +22,16 @@ class EditableOnly(build_py):
 # onnxruntime's quantisation imports ml_dtypes and does not ask for it either.
 ONNX = ["paddle2onnx>=2.1,<2.2", "onnx>=1.16.1", "onnxruntime>=1.17", "packaging", "ml_dtypes"]
 
+# aiohttp fetches clips for --allow_urls; pebble ends a decoding process that hangs, and outlives one that crashes.
+SERVE = [
+    "aiohttp>=3.12",
+    "fastapi>=0.115",
+    "pebble>=5.1",
+    "prometheus_client>=0.20",
+    "python-multipart>=0.0.20",
+    "uvicorn>=0.30",
+]
+
 ROOMS = [
     "datareader",
     "dataset",
@@ -43,7 +53,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=[f"{room}*" for room in ROOMS]),
-    package_data={"reports.pages": ["templates/*"]},
+    package_data={"reports.pages": ["templates/*"], "serving": ["page/*"]},
     install_requires=[
         "av>=14",
         "filelock>=3.12",
@@ -72,6 +82,7 @@ setup(
         "dashboard": ["tensorboardX>=2.6"],  # --log_dir; VisualDL besides where it is installed
         "features": ["scikit-learn>=1.3"],  # extract.py --quantise: its PCA fits lists that are larger than memory
         "onnx": ONNX,
+        "serve": SERVE,
         # moto with flask: the S3 server of the tests
         "dev": [
             "pytest>=8",
@@ -88,7 +99,10 @@ setup(
             "tensorboard>=2.16",  # reads what --log_dir has written
             "tensorboardX>=2.6",
             "visualdl>=2.5.3",  # the other reader of --log_dir
+            "httpx>=0.27",  # clients of the service
+            "playwright>=1.45",  # drives Debian's chromium
             *ONNX,
+            *SERVE,
         ],
     },
 )

@@ -140,9 +140,9 @@ def measure_decode(video: str) -> dict:
 def measure_windows(video: str) -> dict:
     """CPU seconds of all windows' frames, decoded and scaled, without a network."""
     from datareader.clips.dataset import ClipDataset
+    from datareader.long.looking import sampler
     from datareader.long.stream import file_windows
     from engine.configuration import configure
-    from engine.timelines.windows import sampler
 
     dataset = ClipDataset(configure("TSN", None, SETTINGS)[1], "infer", [])
     started = time.process_time()

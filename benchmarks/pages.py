@@ -24,13 +24,14 @@ CLIPS, CLASSES, BATCH = 20_000, 400, 50
 
 
 def seconds(args, folder, *flags):
-    """Wall time of test.py."""
+    """Wall time and CPU time of test.py."""
     command = [sys.executable, str(ROOT / "test.py"), f"--weights={args.weights}", f"--save_dir={folder}", *flags]
     if args.filelist:
         command += ["-o", f"TEST.filelist={args.filelist}"]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True, cwd=ROOT)
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter() - started, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_with_and_without(args):
@@ -39,10 +40,11 @@ def test_with_and_without(args):
         for number in range(args.rounds):
             for flags in (["--no_report"], []) if number % 2 else ([], ["--no_report"]):
                 (plain if flags else paged).append(seconds(args, folder, *flags))
-            print(f"round {number}: {plain[-1]:.2f} s without, {paged[-1]:.2f} s with a page", flush=True)
-    extra = statistics.median(b - a for a, b in zip(plain, paged, strict=True))
-    middle = statistics.median(plain)
-    print(f"median {middle:.2f} s; a page costs {extra:+.2f} s, {100 * extra / middle:+.1f} %")
+            print(f"round {number}: (wall, CPU) {plain[-1]} s without, {paged[-1]} s with a page", flush=True)
+    for kind, name in enumerate(("wall", "CPU")):
+        extra = statistics.median(b[kind] - a[kind] for a, b in zip(plain, paged, strict=True))
+        middle = statistics.median(each[kind] for each in plain)
+        print(f"{name}: median {middle:.2f} s; a page costs {extra:+.2f} s, {100 * extra / middle:+.1f} %")
 
 
 def large():

@@ -128,8 +128,11 @@ def _cut(name, longest):
 
 
 def prepare() -> None:
-    """Import matplotlib, find its fonts and draw something, which makes the first plot as fast as the others."""
-    confusion_matrix(np.eye(2), ["a", "b"])
+    """Import matplotlib and find its fonts, which makes the first plot as fast as the others."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+    _glyphs()
 
 
 def confusion_matrix(matrix: np.ndarray, names: list[str], normalized: bool = False) -> bytes:
@@ -178,6 +181,8 @@ def calibration(found: Calibration) -> bytes:
         upper.bar(edges, found.accuracy, 1 / bins, align="edge", color=BLUE, edgecolor="white", label="accuracy")
         upper.plot([0, 1], [0, 1], "--", color=GREY, label="perfect")
         upper.plot(found.confidence[filled], found.accuracy[filled], "o", color=ORANGE, label="mean confidence")
+        figure.set_layout_engine(None)  # finding margins would take as long as drawing
+        figure.subplots_adjust(0.12, 0.11, 0.97, 0.84, hspace=0.12)
         upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
         figure.suptitle(f"calibration error (ECE) {100 * found.error:.1f} %", x=0.02, ha="left", fontweight="bold")
         _legend_above(upper)

@@ -18,6 +18,7 @@ export -f one
     echo $(ls tests/engine/test_*.py | grep -v test_exported)
     ls tests/engine/test_exported.py tests/drivers/test_readme.py
     ls tests/distributed/test_training.py tests/distributed/test_spawn.py tests/drivers/test_*.py
+    echo tests/serving
     echo $(ls tests/models/test_*.py | grep tpn)
     echo $(ls tests/models/test_*.py | grep -v tpn)
     echo tests/datareader tests/dataset

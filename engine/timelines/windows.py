@@ -11,14 +11,15 @@ from datareader import READERS, lists
 from datareader.clips.dataset import ClipDataset
 from datareader.long.ahead import ahead
 from datareader.long.arriving import caller_windows
-from datareader.long.clip import Clip, Sampler
+from datareader.long.clip import Clip
+from datareader.long.looking import sampler
 from datareader.long.stream import file_windows
 from datareader.long.windows import check_stride, microseconds
 from engine import views
 from metrics.timeline import Window
 from utils.errors import ConfigError, VideoError
 
-__all__ = ["Frames", "lengths", "sampler", "stream"]
+__all__ = ["Frames", "lengths", "stream"]
 
 Frames = Iterable[tuple[float, np.ndarray]]  # (timestamp in seconds, RGB uint8 [H, W, 3])
 
@@ -66,18 +67,6 @@ def stream(
     clips = file_windows(source, length, step, sampler(dataset), dataset.limits, first)
     room = (dataset.section.buffer_mb << 20) // dataset.buffer(1).nbytes
     return _scored(network, dataset, ahead(clips, max(1, min(2 * batch, room))), batch)
-
-
-def sampler(dataset: ClipDataset) -> Sampler:
-    """How the dataset's model looks at a clip; frames of each size have their own geometry."""
-    crops = {}
-
-    def scale(frame: np.ndarray) -> np.ndarray:
-        if frame.shape not in crops:
-            crops[frame.shape] = dataset.crop(None)
-        return crops[frame.shape](frame)
-
-    return Sampler(dataset.picker(None, dataset.model.mp4_centre), scale, dataset.in_views)
 
 
 def _scored(network, dataset: ClipDataset, clips: Iterator[Clip], batch: int) -> Iterator[Window]:

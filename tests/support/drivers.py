@@ -44,7 +44,7 @@ def command(*words):
     """The words that start `python <words>`; a driver of TINYNET goes through `support/run.py`, which knows it."""
     words = [str(word) for word in words]
     if any("TINYNET" in word for word in words):
-        driver = next(i for i, word in enumerate(words) if word in ("train.py", "test.py", "infer.py"))
+        driver = next(i for i, word in enumerate(words) if word in ("train.py", "test.py", "infer.py", "serve.py"))
         words.insert(driver, str(RUN))
     return [sys.executable, *words]
 
