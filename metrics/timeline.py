@@ -37,7 +37,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A video's windows in order and its segments; neither overlap nor order of the segments is ever broken.
+    """A video's windows and segments, both in order; segments do not overlap.
 
     names: of the classes, in index order
     """
@@ -49,7 +49,8 @@ class Timeline:
     @property
     def scores(self) -> np.ndarray:
         """float32 [windows, classes]."""
-        return np.stack([window.probabilities for window in self.windows])
+        rows = [window.probabilities for window in self.windows]
+        return np.stack(rows) if rows else np.zeros((0, len(self.names)), np.float32)
 
 
 def smoothed(scores: np.ndarray, size: int) -> np.ndarray:

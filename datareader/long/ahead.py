@@ -1,13 +1,15 @@
 """Do the next items of an iterator in a thread while the caller works on those before."""
 
 import contextlib
+import math
 import queue
 import threading
+import time
 from collections.abc import Generator, Iterator
 from typing import Generic, TypeVar
 
 from datareader.stopping import THREAD_NAME, Stopped, join, stop_at_exit, work_for
-from utils.errors import ResourceError
+from utils.errors import DataError, ResourceError
 
 __all__ = ["ahead"]
 
@@ -16,9 +18,13 @@ POLL_SECONDS = 0.2
 END = object()
 
 
-def ahead(items: Generator[Item, None, None], depth: int) -> Iterator[Item]:
-    """The items in order, up to `depth` of them made in advance. Raises what `items` raises; ResourceError."""
-    run = _Run(items, depth)
+def ahead(items: Generator[Item, None, None], depth: int, timeout: float = math.inf) -> Iterator[Item]:
+    """The items in order, up to `depth` of them made in advance.
+
+    timeout: seconds after which a thread that neither gives an item nor asks `check_stopped` is given up
+    Raises what `items` raises; DataError for a thread that was given up; ResourceError.
+    """
+    run = _Run(items, depth, timeout)
     try:
         while (item := run.next()) is not END:
             yield item
@@ -26,12 +32,24 @@ def ahead(items: Generator[Item, None, None], depth: int) -> Iterator[Item]:
         run.stop()
 
 
+class _Heard(threading.Event):
+    """An event that knows when it was last asked for: a sign of life of the thread that asks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = time.monotonic()
+
+    def is_set(self) -> bool:
+        self.asked = time.monotonic()
+        return super().is_set()
+
+
 class _Run(Generic[Item]):
     """The thread that works ahead."""
 
-    def __init__(self, items: Generator[Item, None, None], depth: int) -> None:
-        self.items, self.ready = items, queue.Queue(depth)
-        self.stopped = threading.Event()
+    def __init__(self, items: Generator[Item, None, None], depth: int, timeout: float) -> None:
+        self.items, self.ready, self.timeout = items, queue.Queue(depth), timeout
+        self.stopped = _Heard()
         self.thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         stop_at_exit(self)
         try:
@@ -47,6 +65,8 @@ class _Run(Generic[Item]):
                 if isinstance(found, BaseException):
                     raise found
                 return found
+            if time.monotonic() - self.stopped.asked > self.timeout:
+                raise DataError(f"no answer within {self.timeout:g} s")
 
     def stop(self) -> None:
         """Tell the thread to end and wait for it."""

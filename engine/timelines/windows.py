@@ -17,7 +17,8 @@ from datareader.long.stream import file_windows
 from datareader.long.windows import check_stride, microseconds
 from engine import views
 from metrics.timeline import Window
-from utils.errors import ConfigError, VideoError
+from storage import addresses
+from utils.errors import ConfigError, DataError, VideoError
 
 __all__ = ["Frames", "lengths", "stream"]
 
@@ -63,10 +64,24 @@ def stream(
         return _scored(network, dataset, caller_windows(source, length, step, sampler(dataset)), 1)
     if lists.is_pickle(str(source), "mp4"):
         raise VideoError(source, "a pickle of frames does not tell their times; give the video")
+    if addresses.is_remote(source):
+        with addresses.reading(source):  # fetched here, where no timeout runs
+            pass
     batch = max(1, dataset.section.batch_size // dataset.views)
     clips = file_windows(source, length, step, sampler(dataset), dataset.limits, first)
     room = (dataset.section.buffer_mb << 20) // dataset.buffer(1).nbytes
-    return _scored(network, dataset, ahead(clips, max(1, min(2 * batch, room))), batch)
+    ready = _named(source, ahead(clips, max(1, min(2 * batch, room)), dataset.section.sample_timeout))
+    return _scored(network, dataset, ready, batch)
+
+
+def _named(source: str | os.PathLike, clips: Iterator[Clip]) -> Iterator[Clip]:
+    """The clips; every DataError names the video."""
+    try:
+        yield from clips
+    except VideoError:
+        raise
+    except DataError as error:
+        raise VideoError(source, error) from error
 
 
 def _scored(network, dataset: ClipDataset, clips: Iterator[Clip], batch: int) -> Iterator[Window]:

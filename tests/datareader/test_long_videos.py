@@ -1,6 +1,7 @@
 """Windows of long videos: which there are, and that streaming gives the pixels of a decode of the whole file."""
 
 import itertools
+import threading
 
 import av
 import numpy as np
@@ -170,6 +171,18 @@ def test_a_camera_is_answered_at_once():
 
     windows = caller_windows(camera(), SECOND, SECOND, sampler(1))
     assert next(windows).frames[0, 0, 0, 0] == 4 and seen[-1] == 10
+
+
+def test_a_thread_that_hangs_is_given_up():
+    def items():
+        yield 1
+        threading.Event().wait(1)
+        yield 2
+
+    found = ahead(items(), 1, timeout=0.3)
+    assert next(found) == 1
+    with pytest.raises(DataError, match=r"no answer within 0\.3 s"):
+        next(found)
 
 
 def test_working_ahead_ends_with_its_reader():
