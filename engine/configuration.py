@@ -1,11 +1,11 @@
 """From what a user typed to a model class, a validated configuration and class names."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from datareader.names import read_names
-from engine.checkpoints import files as checkpoint
 from engine.checkpoints import finding
 from engine.graph import compat
 from engine.weights import formats, released
@@ -81,10 +81,9 @@ def configure(
     """
     name = find(name).name if name else ""
     source, layer = config, read_config(config) if config else {}
-    if not config and isinstance(weights, str | Path):
-        state = checkpoint.state_of(finding.resolve(weights, name))
-        if state and "config" in state:
-            source, layer = f"{weights} (its own configuration)", state["config"]
+    state = {} if config else finding.state_for(weights, name)
+    if "config" in state:
+        source, layer = f"{weights} (its own configuration)", state["config"]
     overrides = configs.nested(overrides or {})
     named = configs.merge(layer, overrides).get("MODEL", {}).get("name")
     if not name and not named and fallback:
@@ -97,12 +96,15 @@ def configure(
     if named and find(named) is not model:
         raise ConfigError(f"config '{source or 'MODEL.name'}' is for '{named}', but --model_name says '{name}'")
     shipped = SHIPPED / f"{model.slug}.yaml"
+    if config and model.of_weights:
+        state = finding.state_for(weights, model.name)
+    decided = _decided_by(weights, state, model, overrides.get("MODEL", {}))
     layers = (configs.apply_renames(model.config_class, each, source or shipped) for each in (layer, overrides))
     recipe = read_config(shipped) if shipped.is_file() else {}  # the defaults of its settings then
     if overrides.get("EXTRACTOR", {}).get("model") and not layer.get("EXTRACTOR", {}).get("model"):
         # Features of own clips, of which there are few: the recipe is the small one.
         recipe = configs.merge(recipe, read_config(SHIPPED / "small" / shipped.name))
-    tree = configs.merge(recipe, *layers, {"MODEL": _decided_by(weights, model, overrides.get("MODEL", {}))})
+    tree = configs.merge(recipe, *layers, {"MODEL": decided})
     tree["MODEL"]["name"] = model.name
     _find_moved(tree)
     return model, configs.validate(model.config_class, tree, source or shipped, overrides, recipe)
@@ -131,15 +133,17 @@ def _commands(command):
     return "\n    ".join(["; the models:", *lines])
 
 
-def _decided_by(weights, model, overrides):
-    """{key of MODEL: value} that `weights` (a path, dictionary or None) determine, without the keys in `overrides`."""
+def _decided_by(weights, state, model, overrides):
+    """{key of MODEL: value} that `weights` (a path, dictionary or None) determine, without the keys in `overrides`.
+
+    state: of the checkpoint that they are, {} for other weights
+    """
     if weights is None or not model.of_weights:
         return {}
     if isinstance(weights, dict):
         found = model.implied(weights)
     else:
-        state = checkpoint.state_of(finding.resolve(weights, model.name))
-        keys = (state or {}).get("config", {}).get("MODEL", {})
+        keys = state.get("config", {}).get("MODEL", {})
         local = None if state or addresses.in_bucket(weights) else released.fetch(weights)
         found = {key: keys[key] for key in model.of_weights if key in keys}
         if local and local.is_file():
@@ -175,21 +179,21 @@ def choose_gpu(use_gpu: bool | None) -> bool:
     return available if use_gpu is None else use_gpu and available
 
 
-def class_names(config: Any, source: Any = None) -> list[str]:
+def class_names(config: Any, state: Mapping[str, Any] | None = None) -> list[str]:
     """Names of the classes in index order. Raises ConfigError if their number is wrong.
 
-    The first that exists is used: MODEL.class_names, the names in the checkpoint `source`, INFER.kinetics_labels, the
+    The first that exists is used: MODEL.class_names, the names in a checkpoint's `state`, INFER.kinetics_labels, the
     names of Kinetics-400 for 400 classes, numbers such as `class 7`.
     """
     model, labels = config.MODEL, getattr(config.INFER, "kinetics_labels", None)
-    state = checkpoint.state_of(finding.resolve(source, model.name)) if isinstance(source, str | Path) else None
-    travelling = [str(name) for name in (state or {}).get("class_names", [])]
+    state = state or {}
+    travelling = [str(name) for name in state.get("class_names", [])]
     theirs = travelling and model.class_names == (state["config"].get("MODEL") or {}).get("class_names")
     if model.class_names and not (theirs and not addresses.exists(model.class_names)):  # theirs may have stayed behind
         names, origin = read_names(model.class_names), model.class_names
     elif len(travelling) == model.num_classes:
         if labels:
-            log.info("class names come from '%s'; INFER.kinetics_labels '%s' is not read", source, labels)
+            log.info("class names come from the checkpoint; INFER.kinetics_labels '%s' is not read", labels)
         return travelling
     elif labels and addresses.exists(labels):
         names, origin = _json_names(labels), labels
@@ -198,12 +202,6 @@ def class_names(config: Any, source: Any = None) -> list[str]:
     if len(names) != model.num_classes:
         raise ConfigError(f"'{origin}' names {len(names)} classes, MODEL.num_classes is '{model.num_classes}'")
     return names
-
-
-def clip_seconds(source: Any, model: str) -> float | None:
-    """Mean length of the clips that the weights `source` of `model` were trained on, where they tell it; else None."""
-    state = checkpoint.state_of(finding.resolve(source, model)) if isinstance(source, str | Path) else None
-    return (state or {}).get("clip_seconds")
 
 
 def _usual_names(count, missing):

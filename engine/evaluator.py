@@ -12,6 +12,7 @@ from tqdm import tqdm
 from datareader import loader_for
 from datareader.loader import Loader
 from engine import bad_samples, views
+from engine.checkpoints import finding
 from engine.configuration import class_names
 from engine.distributed.group import Group
 from engine.export import memory
@@ -184,7 +185,9 @@ def test(
 def _test(model_class, config, source, use_gpu, log_interval, save_dir, group, pages, choice):
     model = model_class(config, "test", group.world)
     dataset = datasets.from_config(model.data, config, "test", group=group)
-    names = class_names(config, source)  # what is wrong with them is said before an hour of scoring
+    names = class_names(
+        config, finding.state_for(source, model_class.name)
+    )  # what is wrong with them is said before an hour of scoring
     loader = loader_for(dataset, config.TEST, part=group.part)
     found = weights.require(source, model)
     device, graph = Device(use_gpu, model.onednn), Graph(model)

@@ -10,7 +10,8 @@ from tqdm import tqdm
 from datareader import loader_for
 from datareader.loader import Batch
 from engine import views
-from engine.configuration import choose_gpu, class_names, clip_seconds, configure
+from engine.checkpoints import finding
+from engine.configuration import choose_gpu, class_names, configure
 from engine.export import memory
 from engine.export import run as exports
 from engine.features import datasets
@@ -50,8 +51,8 @@ class LoadedModel:
         precision: str = "auto",
     ):
         self.config, self.model = config, model_class(config, "infer")
-        self.names = class_names(config, weights)
-        self.clip_seconds = clip_seconds(weights, self.model.name)
+        state = finding.state_for(weights, self.model.name)
+        self.names, self.clip_seconds = class_names(config, state), state.get("clip_seconds")
         use_gpu = choose_gpu(use_gpu)
         self.choice = memory.choose(engine, precision, self.model, use_gpu)
         self.device = Device(use_gpu, self.model.onednn)

@@ -20,6 +20,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from datareader import loader_for
 from datareader.clips.balance import balanced
 from engine import bad_samples
+from engine.checkpoints import finding
 from engine.checkpoints.manager import CheckpointManager, best_of
 from engine.checkpoints.resume import frozen, read_start
 from engine.configuration import class_names
@@ -133,7 +134,7 @@ class Trainer:
         pretrain: path or address of backbone weights, "none" to train from scratch, None for the released ones
         resume: path or address of a checkpoint to continue, or of weights to fine-tune
         """
-        self.names = class_names(self.config, resume)
+        self.names = class_names(self.config, finding.state_for(resume, self.model.name))
         self.checkpoints.require_ready(self.state())
         self.device.initialise(self.graph, self.seed)
         if self.group.is_main:

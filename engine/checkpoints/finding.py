@@ -13,7 +13,7 @@ from engine.weights import released
 from storage import addresses
 from utils.errors import CheckpointError
 
-__all__ = ["of_weights", "resolve"]
+__all__ = ["of_weights", "resolve", "state_for"]
 
 log = logging.getLogger("zoo")
 
@@ -80,6 +80,11 @@ def _owner(folder, model):
         f"'{folder}' holds checkpoints of {' and '.join(owners)}{others}; name one, such as "
         f"'{folder / f'{owners[0]}_latest'}'"
     )
+
+
+def state_for(source: Any, model: str) -> dict[str, Any]:
+    """The state of the checkpoint of ours that weights mean; {} where they are something else, or arrays."""
+    return state_of(resolve(source, model)) or {} if isinstance(source, str | Path) else {}
 
 
 def of_weights(source: Any, model: str) -> str | Path | None:
