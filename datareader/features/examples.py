@@ -5,6 +5,7 @@ taken apart before it has to be. Three forms are read: YouTube-8M's (`rgb` and `
 the same with 16-bit floats (the context says so in `dtype`), and MediaPipe's (`RGB/feature/floats`).
 """
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -100,7 +101,7 @@ def _matrix(frames, feature, video, dtype):
     As it is usually written, it is a table of equal rows, which needs no message for each frame and no copy.
     """
     for size in {WIDTHS[feature], len(_first(frames))} if frames else ():
-        header = _frames([bytes(size)])[: -size or None]
+        header = _header(size)
         if size and size % dtype.itemsize == 0 and len(frames) % (len(header) + size) == 0:
             rows = np.frombuffer(frames, [("header", f"V{len(header)}"), ("data", dtype, size // dtype.itemsize)])
             if rows["header"].tobytes() == header * len(rows):
@@ -110,6 +111,12 @@ def _matrix(frames, feature, video, dtype):
     if len(rows) < len(values):
         raise DataError(f"video '{video}' has frames of '{feature}' that are no rows of {dtype}; extract it again")
     return _stacked(rows, feature, video, dtype)
+
+
+@functools.cache
+def _header(size):
+    """What precedes a frame of `size` bytes in an encoded FeatureList."""
+    return _frames([bytes(size)])[: -size or None]
 
 
 def _first(frames):
