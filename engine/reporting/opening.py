@@ -22,6 +22,8 @@ def announce(config: Any, mode: str, save_dir: str | Path) -> None:
     mode: train, test or infer. There is no log file where `save_dir` is an address: objects cannot be appended to.
     Raises ConfigError where another training writes to the folder, whose config.yaml must stay.
     """
+    if mode == "train":
+        locks.require_unlocked(save_dir, f"{config.MODEL.name}_train")
     if addresses.is_remote(save_dir):
         log.info("no log file, for '%s' is an address; add `| tee %s.log` to keep these lines", save_dir, mode)
     else:
@@ -33,7 +35,6 @@ def say(config: Any, mode: str, save_dir: str | Path) -> None:
     """`announce` without a log file."""
     log.debug("%s", describe(config, mode))
     if mode == "train":
-        locks.require_unlocked(save_dir, f"{config.MODEL.name}_train")
         text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
         write_file(addresses.join(save_dir, "config.yaml"), lambda file: file.write(text))
     modes = ("train", "valid") if mode == "train" else (mode,)
