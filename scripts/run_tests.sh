@@ -15,7 +15,7 @@ one() {
 export -f one
 {
     ls tests/drivers/test_documents.py
-    echo $(ls tests/engine/test_*.py | grep -v test_exported)
+    ls tests/engine/test_*.py | grep -v test_exported | xargs -n 9
     ls tests/engine/test_exported.py tests/drivers/test_readme.py
     ls tests/distributed/test_training.py tests/distributed/test_spawn.py tests/drivers/test_*.py
     echo tests/serving
