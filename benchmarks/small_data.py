@@ -19,11 +19,12 @@ from utils import cli, runtime
 def train(folder, name, seed, overrides, amp=None):
     """(top-1 in percent and loss of the last validation, steps, CPU seconds) of one training."""
     from datareader.lists import read_lines
+    from datareader.names import read_names
     from dataset import recipe
     from engine.configuration import configure
     from engine.trainer import Trainer
 
-    names = read_lines(folder / "classes.txt", "class names")
+    names = read_names(folder / "classes.txt")
     clips = len(read_lines(folder / "train.list", "the training list"))
     with tempfile.TemporaryDirectory() as out:
         config = Path(out) / "clips.yaml"

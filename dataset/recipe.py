@@ -17,8 +17,7 @@ from utils.config.reading import merge, parse
 from utils.errors import ConfigError
 
 BATCH = 8  # clips a step
-STEPS = 200  # after which the training loss of few clips hardly falls
-SCRATCH, FINE_TUNING = 0.01, 0.001  # rates for BATCH clips
+SCRATCH, FINE_TUNING = (400, 0.01), (200, 0.001)  # steps, after which the loss hardly falls, and rate for BATCH clips
 SIDES = {"left": "right", "right": "left"}
 SIDE = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)  # not in `bright`
 
@@ -31,13 +30,13 @@ class Steps(NamedTuple):
     rate: float
 
 
-def steps_for(clips: int, rate: float) -> Steps:
-    """Batch, epochs and rate for a number of training clips: about STEPS steps, in 5 to 60 epochs.
+def steps_for(clips: int, steps: int, rate: float) -> Steps:
+    """Batch, epochs and rate for a number of training clips: about `steps` steps, in 5 to 60 epochs.
 
     The batch leaves four steps an epoch; with fewer clips a step the rate is lower in proportion.
     """
     batch = min(BATCH, max(1, clips // 4))
-    epochs = min(60, max(5, round(STEPS * batch / clips)))
+    epochs = min(60, max(5, round(steps * batch / clips)))
     return Steps(batch, epochs, round(rate * batch / BATCH, 6))
 
 
@@ -61,7 +60,7 @@ def text(out: Path, names: Sequence[str], clips: int, model: str | None = None) 
 
     Paths are absolute, so that it serves from any folder. Raises ConfigError for a model without such a recipe.
     """
-    chosen = steps_for(clips, SCRATCH if model else FINE_TUNING)
+    chosen = steps_for(clips, *(SCRATCH if model else FINE_TUNING))
     train = {"epoch": chosen.epochs, "batch_size": chosen.batch, "learning_rate": chosen.rate}
     lists = {
         mode: {"filelist": str(out / ("train.list" if mode == "TRAIN" else "val.list"))}

@@ -16,10 +16,10 @@ done
 echo "== STNET: infer one clip of the class 'falling'"
 $PYTHON infer.py --weights=$data/checkpoints/STNET_latest --video_path=$data/clips/falling/val_000.mp4 --save_dir=$data/results
 
-score() { sed -n 's/.*"top1": \([0-9.]*\).*/\1/p' "$data/results/$1_test_result.json"; }
+score() { LC_ALL=C printf '%.1f' "$(sed -n 's/.*"top1": \([0-9.]*\).*/\1/p' "$data/results/$1_test_result.json")"; }
 cat <<END
 
-The clips differ in motion only; chance is 25 %.
+Rising and falling differ in the order of the frames only, and so do growing and shrinking. Chance is 25 %.
 TSN:   $(score TSN) %. It averages over frames: what falls looks to it like what rises.
 STNET: $(score STNET) %. It sees the order of the frames.
 Pages with pictures: $data/results/*_report.html, $data/checkpoints/*_train_report.html

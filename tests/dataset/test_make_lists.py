@@ -60,7 +60,7 @@ def test_a_model_from_scratch_starts_from_its_recipe_for_few_clips(folder, capsy
     name, config = configure(None, folder / "clips.yaml")
     small = yaml.safe_load((ROOT / "configs" / "small" / "stnet.yaml").read_text(encoding="utf-8"))
     assert name.name == "STNET" and config.MODEL.num_layers == small["MODEL"]["num_layers"] == 18
-    assert config.TRAIN.precise_bn == small["TRAIN"]["precise_bn"] and config.TRAIN.epoch == 29  # 200 steps of 1
+    assert config.TRAIN.precise_bn == small["TRAIN"]["precise_bn"] and config.TRAIN.epoch == 57  # 400 steps of 1
     assert "For 7 training clips and training STNET from scratch" in (folder / "clips.yaml").read_text()
     for name in ("NEXTVLAD", "I3D"):
         code, output = run(capsys, folder, "--model", name)
@@ -68,10 +68,10 @@ def test_a_model_from_scratch_starts_from_its_recipe_for_few_clips(folder, capsy
 
 
 def test_steps_and_rate_follow_from_the_number_of_clips():
-    assert recipe.steps_for(84, 0.01) == (8, 19, 0.01)  # 19 epochs of 10 steps
-    assert recipe.steps_for(16, 0.01) == (4, 50, 0.005)
-    assert recipe.steps_for(8, 0.01) == (2, 50, 0.0025)
-    assert recipe.steps_for(4000, 0.01) == (8, 5, 0.01)
+    assert recipe.steps_for(84, 200, 0.01) == (8, 19, 0.01)  # 19 epochs of 10 steps
+    assert recipe.steps_for(16, 200, 0.01) == (4, 50, 0.005)
+    assert recipe.steps_for(8, 400, 0.01) == (2, 60, 0.0025)
+    assert recipe.steps_for(4000, 200, 0.01) == (8, 5, 0.01)
 
 
 def test_mirrored_classes_are_asked_about(tmp_path):
