@@ -11,7 +11,6 @@ import argparse
 import logging
 import os
 import socket
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,7 +188,7 @@ def load(
     from engine.predictor import Predictor
     from serving.models import Served
 
-    started, found = time.monotonic(), {}
+    found = {}
     overrides = dict(args.override)
     for flag, name, path in sources:
         if flag == "exported":
@@ -205,7 +204,6 @@ def load(
         found[name].warm()
     for model in found.values():
         cli.log.info("serving %s: %s of %d classes", model.name, model.predictor.model.name, len(model.predictor.names))
-    cli.log.info("ready after %.1f s", time.monotonic() - started)
     return list(found.values())
 
 

@@ -47,6 +47,7 @@ class Service:
         self._loading = asyncio.create_task(self._start(failed))
 
     async def _start(self, failed):
+        started = time.monotonic()
         try:
             models, _ = await asyncio.gather(
                 asyncio.to_thread(self._load, self.settings, self.measures),
@@ -61,6 +62,7 @@ class Service:
             model.start()
         self.models = {model.name: model for model in models}
         self.ready = True
+        log.info("ready after %.1f s", time.monotonic() - started)
 
     def _ahead(self, model):
         return self.settings.processes + READY_AHEAD * model.most

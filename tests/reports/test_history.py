@@ -3,6 +3,7 @@
 import json
 import logging
 
+import numpy as np
 import pytest
 
 from reports import curves
@@ -110,10 +111,13 @@ def test_visualdl_reads_what_was_written(tmp_path):
     journal = Journal(tmp_path / "run", "TSN", tmp_path / "board")
     journal.start(0, [])
     journal.line(line(3))
+    journal.validated(lambda: {"confusion_matrix": np.full((4, 6, 3), 200, np.uint8)}, 4)
     journal.close()
     (file,) = (tmp_path / "board" / "visualdl").iterdir()
     (record,) = visualdl.LogReader(file_path=str(file)).get_data("scalar", "train/loss")
     assert record.id == 3 and record.value == 1.0
+    (picture,) = visualdl.LogReader(file_path=str(file)).get_data("image", "valid/confusion_matrix")
+    assert picture.id == 4 and picture.image.encoded_image_string.startswith(b"\x89PNG")
 
 
 def test_a_log_dir_that_is_an_address_is_refused(tmp_path):

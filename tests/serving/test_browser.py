@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -103,22 +104,26 @@ def test_a_browser(page, folder):
     assert page.problems == []
 
 
+def begun(address, clip):
+    """A connection on which half of a request is sent, and the rest of it."""
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
+    body = head + clip + b"\r\n--x--\r\n"
+    connection.putrequest("POST", "/v1/classify")
+    for name, value in {**TOKEN, "Content-Type": "multipart/form-data; boundary=x"}.items():
+        connection.putheader(name, value)
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[: len(body) // 2])
+    return connection, body[len(body) // 2 :]
+
+
 def test_a_client_that_goes_away_frees_its_place(started, folder):
-    """Its body is complete, so that only the closed connection tells."""
-    host = urlsplit(started[1]).netloc
-    body = (folder / "clips" / "0.mp4").read_bytes()
-    for count in (len(body), len(body) // 2):
-        connection = http.client.HTTPConnection(host)
-        connection.putrequest("POST", "/v1/classify")
-        head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
-        for name, value in (
-            ("Content-Type", "multipart/form-data; boundary=x"),
-            ("Content-Length", str(len(head) + len(body) + 9)),
-            *TOKEN.items(),
-        ):
-            connection.putheader(name, value)
-        connection.endheaders(head + body[:count] + (b"\r\n--x--\r\n" if count == len(body) else b""))
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    """With a complete body only the closed connection tells."""
+    for whole in (True, False):
+        connection, rest = begun(started[1], (folder / "clips" / "0.mp4").read_bytes())
+        if whole:
+            connection.send(rest)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, not end
         connection.close()
     end = time.monotonic() + 20
     while time.monotonic() < end:
@@ -130,7 +135,7 @@ def test_a_client_that_goes_away_frees_its_place(started, folder):
     assert httpx.get(f"{started[1]}/readyz").status_code == 200
 
 
-def test_kill_leaves_no_process_and_the_next_start_removes_uploads(folder):
+def test_kill_and_terminate(folder):
     with service.process(*words(folder, "killed")) as (process, _):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         (next((folder / "killed").glob("uploads-*")) / "clip").write_bytes(b"x")
@@ -141,9 +146,13 @@ def test_kill_leaves_no_process_and_the_next_start_removes_uploads(folder):
     while any(Path(f"/proc/{child}/cmdline").exists() for child in children) and time.monotonic() < end:
         time.sleep(0.1)
     assert not [child for child in children if Path(f"/proc/{child}/cmdline").exists()]
-    with service.process(*words(folder, "killed")) as (process, _):
+    with service.process(*words(folder, "killed")) as (process, address):
         assert left(folder, "killed") == []
+        connection, rest = begun(address, (folder / "clips" / "0.mp4").read_bytes())
         process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        connection.send(rest)
+        assert connection.getresponse().status == 200
         output = process.communicate(timeout=60)[0]
     assert process.returncode == 0 and re.search(r"^stopped$", output, re.M), output
     assert list((folder / "killed").iterdir()) == []

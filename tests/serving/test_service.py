@@ -11,6 +11,7 @@ import pytest
 
 from dataset.quickstart.make_clips import write_clip
 from serving import fetching
+from serving.decoding import Recipe, decode
 from serving.settings import Settings
 from support import service, tiny
 
@@ -163,6 +164,13 @@ def test_the_page_and_its_files(ask):
     for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/docs", "/none"):
         assert ask("GET", path).status_code == 404
     assert "/v1/classify" in ask("GET", "/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize("limit, words", [("max_pixels", "64x48 pixels"), ("max_seconds", "seconds")])
+def test_what_a_header_claims_is_limited(clips, limit, words):
+    recipe = Recipe.of(service.predictor().config, Settings(**{limit: 0.1}))
+    found = decode(recipe, clips / "0.mp4", False)
+    assert found.frames is None and words in found.reason and limit in found.reason
 
 
 @pytest.fixture(scope="module")
