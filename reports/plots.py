@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from reports.statistics import Calibration
-from utils.names import printable
+from utils.names import printable, width
 
 log = logging.getLogger("zoo")
 
@@ -37,6 +37,7 @@ CHINESE = (
     "Arial Unicode MS",
 )
 LONGEST = 26  # characters of a name in a plot
+LETTER = 0.62  # width of a letter, by the size of its font
 ANNOTATED = 20  # classes up to which the cells of a confusion matrix hold numbers
 NAMED = 60  # classes up to which its axes hold names
 BLUE, ORANGE, GREY = "#2f6fb3", "#d9730d", "#8a8f98"
@@ -148,9 +149,9 @@ def confusion_matrix(matrix: np.ndarray, names: list[str], normalized: bool = Fa
         axes.spines[:].set_visible(False)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
-        if count <= NAMED:
-            shown = labels(names)
-            size = 10 if count <= 25 else 6
+        shown, size = labels(names) if count <= NAMED else [], 10 if count <= 25 else 6
+        bar_axes = _place(figure, axes, max(map(width, shown), default=4) * size)
+        if shown:
             axes.set_xticks(range(count), shown, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
             axes.set_yticks(range(count), shown, fontsize=size)
         if count <= ANNOTATED:
@@ -159,9 +160,23 @@ def confusion_matrix(matrix: np.ndarray, names: list[str], normalized: bool = Fa
             axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)
             axes.grid(which="minor")
             axes.tick_params(which="minor", length=0)
-        bar = figure.colorbar(image, ax=axes, shrink=0.75, label="% of the true class" if normalized else "clips")
+        bar = figure.colorbar(image, cax=bar_axes, label="% of the true class" if normalized else "clips")
         bar.outline.set_visible(False)
         return png(figure, 130)
+
+
+def _place(figure, axes, points):
+    """Put a square of cells beside room for names `points` wide, times the mean width of a letter; returns the axes of
+    the colour bar. Matplotlib's layout engine would take as long as the drawing itself."""
+    figure.set_layout_engine(None)
+    across, down = figure.get_size_inches()
+    names = points * LETTER / 72  # inches
+    left, bottom = names + 0.5, names * 0.75 + 0.55
+    side = min(across - left - 1, down - bottom - 0.15)
+    axes.set_position((left / across, 1 - (side + 0.1) / down, side / across, side / down))
+    return figure.add_axes(
+        ((left + side + 0.15) / across, 1 - (0.1 + 0.875 * side) / down, 0.12 / across, 0.75 * side / down)
+    )
 
 
 def _annotate(axes, values, normalized):
