@@ -12,7 +12,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from utils import cli
 
@@ -61,11 +61,17 @@ def make(folder: str | Path, train: int = 64, val: int = 12, seed: int = 0) -> t
     jobs = [
         (part, label, name, i) for part in counts for label, name in enumerate(CLASSES) for i in range(counts[part])
     ]
-    for part, label, name, i in tqdm(jobs, desc="clips", disable=None):
+    for name in CLASSES:
+        (folder / "clips" / name).mkdir(parents=True, exist_ok=True)
+
+    def write(job: tuple[str, int, str, int]) -> str:
+        part, label, name, i = job
         path = folder / "clips" / name / f"{part}_{i:03d}.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_clip(path, frames(name, np.random.default_rng([seed, part == "val", label, i])))
-        lines[part].append(f"{path.relative_to(folder)} {label}")
+        return f"{path.relative_to(folder)} {label}"
+
+    for (part, *_), line in zip(jobs, thread_map(write, jobs, desc="clips", disable=None), strict=True):
+        lines[part].append(line)
     for part, rows in lines.items():
         (folder / f"{part}.list").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (folder / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
