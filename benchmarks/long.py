@@ -7,7 +7,8 @@ The list names labelled clips. They are scaled to 340x256, encoded once as H.264
 and joined in a drawn order without encoding again, so that the truth is known. Without --weights, a TSN of 3 frames at
 112 pixels with random weights classifies windows of 4 s every 2 s, and each of these is measured in a process of its
 own: peak memory for one minute and for all; CPU seconds of decoding and scaling, and of one sequential decode;
-milliseconds in the network for a window and for a single clip. With --weights, segments of a joined video are scored.
+milliseconds in the network for a window and for a single clip. With --weights, segments of a joined video are scored;
+neighbouring clips of one class are one true segment.
 """
 
 import argparse
@@ -30,7 +31,7 @@ SETTINGS = {
     "MODEL.num_classes": 6,
     "INFER.short_size": 128,
     "INFER.target_size": 112,
-    "INFER.batch_size": 8,
+    "INFER.batch_size": 4,
     "INFER.num_reader_threads": 1,
 }
 WINDOW, STRIDE = 4.0, 2.0
@@ -206,7 +207,11 @@ def score(args: argparse.Namespace, lines: list[tuple[str, str]], folder: Path) 
     video = folder / "known.mp4"
     truth = join(lines, order, video)
     model = Predictor(weights=args.weights, use_gpu=False)
-    named = [(start, end, model.names[int(label)]) for start, end, label in truth]
+    named = []
+    for start, end, label in truth:
+        if named and named[-1][2] == model.names[int(label)]:  # nothing tells where one ends and the next begins
+            start = named.pop()[0]
+        named.append((start, end, model.names[int(label)]))
     found = model.timeline(video, args.window, args.stride, args.threshold, args.min_seconds, args.smooth)
     annotations = [{"label": name, "segment": [start, end]} for start, end, name in named]
     (folder / "truth.json").write_text(json.dumps({"database": {"known": {"annotations": annotations}}}))
