@@ -19,6 +19,7 @@ from datareader import loader_for
 from datareader.loader import Dataset
 from engine import bad_samples
 from engine.export import memory
+from engine.features.extractor import FRAMES_AT_ONCE
 from engine.graph.device import Device
 from engine.graph.program import Graph
 from engine.graph.step import Stepper
@@ -155,8 +156,8 @@ def _pooled(trainer, model, clips: Dataset, section, epochs: int) -> PooledDatas
         for epoch in range(epochs):
             for batch in loader.epoch(epoch):
                 frames = batch.feed["frames"]
-                starts = range(0, len(frames), section.batch_size)
-                found = np.concatenate([run(frames[start : start + section.batch_size]) for start in starts])
+                size = section.batch_size if trainer.device.use_gpu else max(1, FRAMES_AT_ONCE // frames.shape[1])
+                found = np.concatenate([run(frames[i : i + size]) for i in range(0, len(frames), size)])
                 rows[epoch, batch.indices] = found.reshape(len(batch.ids), *shape[2:])
                 dataset.known |= dict(zip(batch.indices, zip(batch.labels, batch.ids, strict=True), strict=True))
                 bar.update()

@@ -3,7 +3,8 @@
     shipped YAML of the model  <  the user's file  <  the command line
 
 Both forms give the same values. A layer that sets MODEL.seg_num removes the per-mode seg_num of the layers below it, so
-that the number a user wrote is the number that counts. Files are found and opened by engine/configuration.py.
+that the number a user wrote is the number that counts. A layer that changes the number of a feature model's inputs
+removes PER_FEATURE. Files are found and opened by engine/configuration.py.
 """
 
 import ast
@@ -178,19 +179,25 @@ def nested(overrides: dict[str, Any]) -> Layer:
 
 
 def merge(*layers: Layer) -> Layer:
-    """Later layers win, key by key; see the module docstring for seg_num and for lists of one value a feature."""
+    """Later layers win, key by key; see the module docstring for seg_num and PER_FEATURE."""
     merged = {}
     for layer in layers:
         if "seg_num" in layer.get("MODEL", {}):
             for mode in MODES:
                 merged.get(mode.upper(), {}).pop("seg_num", None)
-        model, below = layer.get("MODEL", {}), merged.get("MODEL", {})
-        if any(key in model and model[key] != below.get(key) for key in ("feature_names", "inputs")):
+        below = merged.get("MODEL", {})
+        if _inputs(below) != _inputs({**below, **layer.get("MODEL", {})}):
             for key in PER_FEATURE:
                 below.pop(key, None)
         for section, keys in layer.items():
             merged.setdefault(section, {}).update(keys)
     return merged
+
+
+def _inputs(model: dict[str, Any]) -> int:
+    """How many inputs a MODEL section of a feature model names."""
+    named = model.get("inputs") or model.get("feature_names")
+    return len(named) if isinstance(named, list) else 0
 
 
 def apply_renames(schema: type[Config], layer: Layer, source: str | Path) -> Layer:
