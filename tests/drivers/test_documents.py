@@ -21,9 +21,9 @@ import pytest
 from datareader import READERS
 from dataset.quickstart.make_clips import write_clip
 from engine.configuration import configure
-from engine.weights import formats, load, lodtensor
+from engine.weights import formats, load
 from models import find
-from support import drivers, goldens, launcher, mindspore, networks, tiny
+from support import drivers, goldens, launcher, lodtensors, mindspore, networks, tiny
 from support.goldens import ROOT
 
 MODELS = ("AttentionCluster", "AttentionLSTM", "NEXTVLAD", "STNET", "TSN")  # as the ZOO document lists them
@@ -126,7 +126,7 @@ def test_zoo_unpacks_the_backbone_where_the_documents_say(tmp_path, monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
     cache = tmp_path / ".paddle" / "weights"
     cache.mkdir(parents=True)
-    lodtensor.write_directory(tmp_path / "made", {"conv1_weights": np.ones((2, 3), np.float32)})
+    lodtensors.write_directory(tmp_path / "made", {"conv1_weights": np.ones((2, 3), np.float32)})
     with tarfile.open(cache / "ResNet50_pretrained.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "made", "ResNet50_pretrained")
     model = find("TSN")(configure("TSN")[1], "train")

@@ -5,6 +5,8 @@ Some of each form also run for real, with smaller numbers for the same keys; `-m
 the models themselves. Lists lie where the documents put them.
 """
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -121,7 +123,7 @@ def check(form, path, folder, capsys, *more):
 @pytest.mark.parametrize("path", DISTINCT)
 def test_files_of_both_forms_train_test_and_infer(path, config, tmp_path, capsys):
     """Of the clip models' files only the name is changed, to that of a tiny network with the same keys."""
-    form, more = FORMS[path], []
+    form, more = copy.deepcopy(FORMS[path]), []
     if find(form.model).data == "clips":
         form.sections["MODEL"]["name"] = "TINYNET"
     elif form.model != "NEXTVLAD":
