@@ -14,8 +14,9 @@ from support import drivers, tiny
 from support.forms import values, write
 from support.goldens import ROOT
 
-# The first two are run by hand and by CI, the last in tests/engine/test_clip_features.py with another extractor.
-NOT_HERE = ("scripts/quickstart.sh", "scripts/run_tests.sh", "pip install", "AttentionCluster")
+# The first two are run by hand and by CI; features in tests/engine/test_clip_features.py with another extractor; a
+# service, which does not end, in tests/serving.
+NOT_HERE = ("scripts/quickstart.sh", "scripts/run_tests.sh", "pip install", "AttentionCluster", "serve.py")
 EXTRA = tiny.flags(
     {
         **tiny.TINY,
